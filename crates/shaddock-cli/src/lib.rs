@@ -1,0 +1,1 @@
+//! What the binary of every Shaddock application answers to: start, routes, check.

@@ -1,0 +1,1 @@
+//! A client for Shaddock and pomelo servers over WebSocket and TCP.

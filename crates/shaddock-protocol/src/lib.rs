@@ -1,0 +1,1 @@
+//! The wire of pomelo's clients, without IO: packages, messages, handshake, dictionary, protobuf.

@@ -1,0 +1,1 @@
+//! How a client's bytes arrive at a Shaddock server: WebSocket and TCP on one port, and in memory.
