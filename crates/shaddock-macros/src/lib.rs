@@ -1,1 +1,14 @@
-//! The macros of Shaddock.
+#![doc = include_str!("remote.md")]
+
+mod expand;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use proc_macro::TokenStream;
+
+#[doc = include_str!("remote.md")]
+#[proc_macro_attribute]
+pub fn remote(kind: TokenStream, item: TokenStream) -> TokenStream {
+    expand::remote(kind.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}

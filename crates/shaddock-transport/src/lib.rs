@@ -1,1 +1,57 @@
 //! How a client's bytes arrive at a Shaddock server: WebSocket and TCP on one port, and in memory.
+//!
+//! A [`Listener`] gives [`Incoming`] connections; opening one finds out what it speaks and gives a [`Wire`], which
+//! carries chunks of bytes both ways. Nothing here knows packages, routes or sessions: a chunk may hold half a package
+//! or three.
+//!
+//! * [`Hybrid`] listens on a port for WebSocket and raw TCP, told apart by the first byte.
+//! * [`memory`] does the same without sockets, for tests under paused time.
+//! * [`connect_websocket`] and [`connect_tcp`] are the client's side.
+//!
+//! No deadline is kept here and no limit on connections: both belong to the caller, who has the clock and the counters.
+//! An idle wire holds no buffer.
+//!
+//! # Examples
+//!
+//! ```
+//! use bytes::Bytes;
+//! use shaddock_transport::{Hybrid, HybridConfig, Incoming, Listener, Wire, connect_websocket};
+//!
+//! # tokio_test::block_on(async {
+//! let mut hybrid = Hybrid::bind("127.0.0.1:0", HybridConfig::default()).await?;
+//! let url = format!("ws://{}", hybrid.local_addr()?);
+//!
+//! let server = async {
+//!     let mut wire = hybrid.accept().await?.open().await?;
+//!     let Some(chunk) = wire.receive().await.transpose()? else { return Ok(()) };
+//!     wire.send(&chunk);
+//!     wire.close().await?;
+//!     Ok::<_, Box<dyn std::error::Error>>(())
+//! };
+//! let client = async {
+//!     let mut wire = connect_websocket(&url).await?;
+//!     wire.send(&Bytes::from_static(b"hello"));
+//!     wire.flush().await?;
+//!     assert_eq!(wire.receive().await.transpose()?, Some(Bytes::from_static(b"hello")));
+//!     assert!(wire.receive().await.is_none());
+//!     Ok::<_, Box<dyn std::error::Error>>(())
+//! };
+//! let (server, client) = tokio::join!(server, client);
+//! server.and(client)
+//! # }).unwrap();
+//! ```
+
+mod connect;
+mod http;
+mod hybrid;
+mod listener;
+pub mod memory;
+mod scratch;
+mod websocket;
+mod wire;
+
+pub use connect::{ConnectError, connect_tcp, connect_websocket};
+pub use hybrid::{Hybrid, HybridConfig, HybridIncoming, HybridWire};
+pub use listener::{Incoming, Listener, OpenError};
+pub use websocket::Violation;
+pub use wire::{Wire, WireError};

@@ -1,0 +1,332 @@
+//! The engine in one process, which is also the one that tests torment.
+//!
+//! [`Memory::new`] makes a hub and a connection to it; any number of servers may use one connection, or
+//! each have its own from [`Memory::connect`]. A connection can be cut off, or parted from another, and
+//! with [`Memory::chaotic`] what travels between two connections is late and gets lost, as a seed says.
+
+mod queue;
+mod store;
+mod weather;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use tokio::sync::watch;
+
+use self::queue::{Queue, Reader};
+use self::store::MemoryStore;
+pub use self::weather::Chaos;
+use self::weather::{Fate, Weather};
+use crate::engine::{
+    Back, BoxFuture, Delivery, Engine, EngineError, Link, Pattern, PublishError, Subject,
+    Subscription,
+};
+use crate::ids::check_name;
+use crate::store::{Store, StoreError};
+
+/// The largest payload: what brokers allow by default, so that what works here works there.
+const MAX_PAYLOAD: usize = 1024 * 1024;
+
+/// A connection to the engine in one process.
+///
+/// # Examples
+///
+/// ```
+/// use shaddock_cluster::memory::Memory;
+///
+/// let first = Memory::new();
+/// let second = first.connect();
+/// second.cut(); // the servers on it find themselves alone
+/// second.heal();
+/// ```
+pub struct Memory {
+    hub: Arc<Hub>,
+    wire: Arc<Wire>,
+}
+
+impl Memory {
+    /// A new hub, and the first connection to it. Everything arrives, at once.
+    #[must_use]
+    pub fn new() -> Arc<Memory> {
+        Memory::on(Weather::calm(), false)
+    }
+
+    /// The same, where things go as `chaos` says. The same seed brings the same, as long as those who use it
+    /// do the same; time is tokio's, so tests may pause it.
+    #[must_use]
+    pub fn chaotic(seed: u64, chaos: Chaos) -> Arc<Memory> {
+        Memory::on(Weather::new(seed, chaos), true)
+    }
+
+    /// Another connection to the same hub.
+    #[must_use]
+    pub fn connect(&self) -> Arc<Memory> {
+        Arc::new(Memory {
+            hub: Arc::clone(&self.hub),
+            wire: self.hub.wire(),
+        })
+    }
+
+    /// Cuts this connection: publishing fails, nothing arrives, and the store can't be reached.
+    pub fn cut(&self) {
+        self.wire.set(Link::Down);
+    }
+
+    /// Ends a cut. What was published meanwhile is lost.
+    pub fn heal(&self) {
+        self.wire.set(Link::Up);
+    }
+
+    /// Loses whatever goes between this connection and another, while both believe that all is well.
+    pub fn part_from(&self, other: &Memory) {
+        self.hub.rough.store(true, Ordering::Release);
+        self.hub.weather().part(self.wire.number, other.wire.number);
+    }
+
+    /// Ends [`part_from`](Self::part_from).
+    pub fn meet(&self, other: &Memory) {
+        self.hub.weather().meet(self.wire.number, other.wire.number);
+    }
+
+    fn on(weather: Weather, rough: bool) -> Arc<Memory> {
+        let hub = Arc::new(Hub {
+            routes: RwLock::default(),
+            rough: AtomicBool::new(rough),
+            weather: Mutex::new(weather),
+            stores: Mutex::default(),
+            last_number: AtomicU64::new(0),
+        });
+        let wire = hub.wire();
+        Arc::new(Memory { hub, wire })
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("connection", &self.wire.number)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine for Memory {
+    fn publish(
+        &self,
+        subject: &Subject,
+        payload: Bytes,
+        back: Option<Back<'_>>,
+    ) -> Result<(), PublishError> {
+        if MAX_PAYLOAD < payload.len() {
+            return Err(PublishError::TooLarge {
+                len: payload.len(),
+                limit: MAX_PAYLOAD,
+            });
+        }
+        if !self.wire.is_up() {
+            return Err(PublishError::NoLink);
+        }
+        let routes = self
+            .hub
+            .routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (mut listening, mut full) = (false, false);
+        for place in routes.listeners(subject.as_str()) {
+            if !place.queue.wire().is_up() {
+                continue;
+            }
+            listening = true;
+            let delivery = Delivery::Message {
+                subject: subject.clone(),
+                payload: payload.clone(),
+            };
+            full |= !self.hub.carry(&self.wire, place, delivery);
+        }
+        if !listening && let Some(Back { subject, token }) = back {
+            for place in routes.listeners(subject.as_str()) {
+                // One that is full has more to worry about: the call has its deadline.
+                self.hub
+                    .carry(&self.wire, place, Delivery::NobodyThere { token });
+            }
+        }
+        if full {
+            Err(PublishError::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn subscribe(
+        &self,
+        patterns: Vec<Pattern>,
+        capacity: usize,
+    ) -> BoxFuture<'_, Result<Subscription, EngineError>> {
+        let queue = Arc::new(Queue::new(
+            Arc::clone(&self.wire),
+            self.hub.number(),
+            patterns.len(),
+            capacity,
+        ));
+        {
+            let mut routes = self
+                .hub
+                .routes
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            for (lane, pattern) in patterns.iter().enumerate() {
+                routes.add(
+                    pattern,
+                    Place {
+                        queue: Arc::clone(&queue),
+                        lane,
+                    },
+                );
+            }
+        }
+        let hub = Arc::clone(&self.hub);
+        let reader = Reader::new(queue, move |queue| {
+            let mut routes = hub.routes.write().unwrap_or_else(PoisonError::into_inner);
+            for pattern in &patterns {
+                routes.remove(pattern, queue);
+            }
+        });
+        Box::pin(async move { Ok(Subscription::new(reader)) })
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.wire.link.subscribe()
+    }
+
+    fn store(&self, name: &str) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            check_name(&name).map_err(StoreError::BadName)?;
+            let mut stores = self
+                .hub
+                .stores
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let values = Arc::clone(stores.entry(name).or_default());
+            Ok(Arc::new(MemoryStore::new(
+                values,
+                Arc::clone(&self.hub),
+                Arc::clone(&self.wire),
+            )) as Arc<dyn Store>)
+        })
+    }
+
+    fn max_payload(&self) -> usize {
+        MAX_PAYLOAD
+    }
+}
+
+/// What all connections share.
+struct Hub {
+    routes: RwLock<Routes>,
+    /// Whether `weather` has to be asked at all.
+    rough: AtomicBool,
+    weather: Mutex<Weather>,
+    stores: Mutex<BTreeMap<String, Arc<store::Values>>>,
+    last_number: AtomicU64,
+}
+
+impl Hub {
+    fn number(&self) -> u64 {
+        self.last_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn wire(&self) -> Arc<Wire> {
+        Arc::new(Wire {
+            number: self.number(),
+            link: watch::Sender::new(Link::Up),
+        })
+    }
+
+    fn weather(&self) -> MutexGuard<'_, Weather> {
+        self.weather.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings something to a queue, or loses it. Returns false if the queue is full.
+    fn carry(&self, from: &Wire, to: &Place, delivery: Delivery) -> bool {
+        if !self.rough.load(Ordering::Acquire) {
+            return to.queue.push(to.lane, delivery, None);
+        }
+        // Held until it is in the queue, so that no other overtakes it there.
+        let mut weather = self.weather();
+        match weather.fate(from.number, to.queue.wire().number, to.queue.number()) {
+            Fate::Arrives(due) => to.queue.push(to.lane, delivery, due),
+            Fate::Lost => true,
+        }
+    }
+}
+
+/// One connection, as the hub sees it.
+struct Wire {
+    number: u64,
+    link: watch::Sender<Link>,
+}
+
+impl Wire {
+    fn is_up(&self) -> bool {
+        *self.link.borrow() == Link::Up
+    }
+
+    fn set(&self, link: Link) {
+        self.link
+            .send_if_modified(|now| std::mem::replace(now, link) != link);
+    }
+}
+
+/// Who listens to what.
+#[derive(Default)]
+struct Routes {
+    exactly: FxHashMap<String, Vec<Place>>,
+    below: FxHashMap<String, Vec<Place>>,
+}
+
+/// A queue, and which of its patterns something came by.
+struct Place {
+    queue: Arc<Queue>,
+    lane: usize,
+}
+
+impl Routes {
+    fn add(&mut self, pattern: &Pattern, place: Place) {
+        let (map, subject) = self.of(pattern);
+        map.entry(subject.as_str().to_owned())
+            .or_default()
+            .push(place);
+    }
+
+    fn remove(&mut self, pattern: &Pattern, queue: &Arc<Queue>) {
+        let (map, subject) = self.of(pattern);
+        let Some(places) = map.get_mut(subject.as_str()) else {
+            return;
+        };
+        places.retain(|place| !Arc::ptr_eq(&place.queue, queue));
+        if places.is_empty() {
+            map.remove(subject.as_str());
+        }
+    }
+
+    fn of<'a>(
+        &mut self,
+        pattern: &'a Pattern,
+    ) -> (&mut FxHashMap<String, Vec<Place>>, &'a Subject) {
+        match pattern {
+            Pattern::Exactly(subject) => (&mut self.exactly, subject),
+            Pattern::Below(subject) => (&mut self.below, subject),
+        }
+    }
+
+    fn listeners(&self, subject: &str) -> impl Iterator<Item = &Place> {
+        let above = subject
+            .match_indices('.')
+            .filter_map(move |(dot, _)| self.below.get(subject.get(..dot)?));
+        self.exactly.get(subject).into_iter().chain(above).flatten()
+    }
+}

@@ -1,0 +1,194 @@
+//! Judges who is alive: beats and silence in, events out. It asks no clock; `now` is an argument.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Duration, Instant};
+
+use crate::engine::Subject;
+use crate::ids::{Boot, Kind, Peer, ServerId};
+use crate::members::{Member, Members, Meta, State};
+use crate::node::Timings;
+use crate::receive::Event;
+
+/// What every server tells all others once in a while.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Beat {
+    pub(crate) id: ServerId,
+    pub(crate) kind: Kind,
+    pub(crate) boot: Boot,
+    /// Milliseconds since this run began: of two runs of one server the younger is right.
+    pub(crate) age: u64,
+    #[serde(default)]
+    pub(crate) frontend: bool,
+    #[serde(default)]
+    pub(crate) leaving: bool,
+    /// How many servers this one believes to be well, itself included.
+    #[serde(default)]
+    pub(crate) well: u64,
+    #[serde(default)]
+    pub(crate) meta: Arc<Meta>,
+}
+
+/// Said by a server that goes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Bye {
+    pub(crate) id: ServerId,
+    pub(crate) boot: Boot,
+}
+
+/// Asks everyone for a beat.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Who {
+    pub(crate) boot: Boot,
+    /// Where to send it.
+    pub(crate) inbox: String,
+}
+
+/// What one server knows of when it heard of the others. The table that everyone reads is its output.
+pub(crate) struct Roster {
+    members: Members,
+    timings: Timings,
+    heard: FxHashMap<ServerId, Heard>,
+    /// What happened since someone took it.
+    pub(crate) events: Vec<Event>,
+}
+
+struct Heard {
+    boot: Boot,
+    began: Instant,
+    last: Instant,
+}
+
+impl Roster {
+    pub(crate) fn new(members: Members, timings: Timings) -> Roster {
+        Roster {
+            members,
+            timings,
+            heard: FxHashMap::default(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Takes in a beat of another server; `subject` is where to reach it.
+    pub(crate) fn beat(&mut self, beat: Beat, now: Instant, subject: impl FnOnce() -> Subject) {
+        let began = now
+            .checked_sub(Duration::from_millis(beat.age))
+            .unwrap_or(now);
+        match self.heard.get_mut(&beat.id) {
+            Some(heard) if heard.boot == beat.boot => heard.last = now,
+            Some(heard) if began < heard.began => return,
+            known => {
+                if known.is_some() {
+                    self.remove(&beat.id, Event::Died);
+                }
+                self.heard.insert(
+                    beat.id.clone(),
+                    Heard {
+                        boot: beat.boot,
+                        began,
+                        last: now,
+                    },
+                );
+            }
+        }
+        let known = self.members.get(&beat.id);
+        let state = if beat.leaving {
+            State::Leaving
+        } else {
+            State::Alive
+        };
+        let peer = Peer {
+            id: beat.id,
+            kind: beat.kind,
+            boot: beat.boot,
+        };
+        let member = Member::new(peer, beat.frontend, state, beat.meta);
+        match known {
+            None => self.events.push(Event::Joined(member.clone())),
+            Some(known) if known == member => return,
+            Some(known) => {
+                if known.state == State::Suspect {
+                    self.events.push(Event::Alive(member.clone()));
+                }
+                if known.meta != member.meta || state == State::Leaving {
+                    self.events.push(Event::Changed(member.clone()));
+                }
+            }
+        }
+        self.members.put(member, subject);
+    }
+
+    /// Takes in a good-bye.
+    pub(crate) fn bye(&mut self, bye: &Bye) {
+        if self
+            .heard
+            .get(&bye.id)
+            .is_some_and(|heard| heard.boot == bye.boot)
+        {
+            self.remove(&bye.id, Event::Left);
+        }
+    }
+
+    /// Does not trust this run of a server any more, until it is heard of.
+    pub(crate) fn doubt(&mut self, id: &ServerId, boot: Boot) {
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        if member.boot == boot && member.state == State::Alive {
+            self.suspect(member);
+        }
+    }
+
+    /// Judges everyone by their silence, and returns when to do it again.
+    pub(crate) fn judge(&mut self, now: Instant) -> Instant {
+        let mut next = now + self.timings.suspect;
+        let mut silent = Vec::new();
+        for (id, heard) in &self.heard {
+            if heard.last + self.timings.suspect <= now {
+                silent.push((id.clone(), heard.last + self.timings.dead));
+            } else {
+                next = next.min(heard.last + self.timings.suspect);
+            }
+        }
+        // One order, whatever the map's, so that a run can be repeated.
+        silent.sort_unstable();
+        for (id, death) in silent {
+            if death <= now {
+                self.remove(&id, Event::Died);
+                continue;
+            }
+            next = next.min(death);
+            if let Some(member) = self
+                .members
+                .get(&id)
+                .filter(|member| member.state == State::Alive)
+            {
+                self.suspect(member);
+            }
+        }
+        next
+    }
+
+    /// Gives everyone a whole period: their silence was ours.
+    pub(crate) fn forgive(&mut self, now: Instant) {
+        for heard in self.heard.values_mut() {
+            heard.last = now;
+        }
+    }
+
+    fn suspect(&mut self, mut member: Member) {
+        member.state = State::Suspect;
+        self.events.push(Event::Suspect(member.clone()));
+        self.members
+            .put(member, || unreachable!("a member that is known has a line"));
+    }
+
+    fn remove(&mut self, id: &ServerId, event: fn(Member) -> Event) {
+        self.heard.remove(id);
+        if let Some(member) = self.members.remove(id) {
+            self.events.push(event(member));
+        }
+    }
+}

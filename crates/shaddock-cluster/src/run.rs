@@ -1,0 +1,389 @@
+//! The one loop of a node: reads what arrives, beats, and judges silence.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Duration, Instant};
+
+use crate::engine::{Delivery, Link, Subject, Subscription};
+use crate::error::CallFailure;
+use crate::frame::{self, Frame, Status, What};
+use crate::ids::{Boot, Peer, ServerId};
+use crate::node::Inner;
+use crate::receive::{Answer, Event, Receive, ReplyTo};
+use crate::roster::{Beat, Roster, Who};
+use crate::subjects::Heard;
+
+/// How many messages are taken in between two looks at the clock.
+const BATCH: usize = 32;
+
+/// How many senders are remembered that are not members.
+const STRANGERS: usize = 4096;
+
+pub(crate) struct Run {
+    inner: Arc<Inner>,
+    receiver: Arc<dyn Receive>,
+    feed: Subscription,
+    link: watch::Receiver<Link>,
+    roster: Roster,
+    senders: FxHashMap<Boot, Sender>,
+    /// Those who were here before and have not greeted this server yet.
+    ungreeted: FxHashSet<ServerId>,
+    all_know: Option<oneshot::Sender<()>>,
+    /// When the link went down, and whether the calls under way still hope.
+    down: Option<(Instant, bool)>,
+    next_beat: Instant,
+    next_judgement: Instant,
+}
+
+/// One run of another server, as a source of frames.
+struct Sender {
+    reply: Arc<ReplyTo>,
+    /// The number that its next cast should have.
+    next: u64,
+}
+
+impl Run {
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        receiver: Arc<dyn Receive>,
+        feed: Subscription,
+        beats: FxHashMap<ServerId, Beat>,
+        all_know: oneshot::Sender<()>,
+    ) -> Run {
+        let now = Instant::now();
+        let mut roster = Roster::new(inner.members.clone(), inner.timings.clone());
+        let ungreeted = beats.keys().cloned().collect();
+        for beat in beats.into_values() {
+            let subject = inner.subjects.in_of(&beat.id);
+            roster.beat(beat, now, || subject);
+        }
+        Run {
+            link: inner.engine.link(),
+            next_beat: now + inner.timings.beat,
+            next_judgement: now + inner.timings.suspect,
+            inner,
+            receiver,
+            feed,
+            roster,
+            senders: FxHashMap::default(),
+            ungreeted,
+            all_know: Some(all_know),
+            down: None,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        // Ends the node even if a receiver panics.
+        let ended = End(Arc::clone(&self.inner));
+        let stop = self.inner.stop.clone();
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut sleep = std::pin::pin!(tokio::time::sleep_until(self.wake_at()));
+        self.settle();
+        loop {
+            let wake_at = self.wake_at();
+            if sleep.deadline() != wake_at {
+                sleep.as_mut().reset(wake_at);
+            }
+            // Every branch is cancel-safe. Messages come last, so that a flood of them delays no beat.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Ok(()) = self.link.changed() => self.on_link(),
+                () = sleep.as_mut() => self.on_time(),
+                () = self.inner.calls.sooner.notified() => {}
+                count = self.feed.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        tracing::error!(server = %self.inner.own.id, "the engine ended the subscription");
+                        break;
+                    }
+                    let now = Instant::now();
+                    for delivery in batch.drain(..) {
+                        self.on_delivery(delivery, now);
+                        self.settle();
+                    }
+                    // A queue of ours is no tokio resource: without this a flood would keep the thread.
+                    tokio::task::consume_budget().await;
+                }
+            }
+            self.settle();
+        }
+        self.inner.say_bye();
+        drop(ended);
+    }
+
+    fn wake_at(&self) -> Instant {
+        let mut wake_at = self.next_beat;
+        if let Some(look) = self.inner.calls.look() {
+            wake_at = wake_at.min(look);
+        }
+        match self.down {
+            None => wake_at.min(self.next_judgement),
+            Some((since, true)) => wake_at.min(since + self.inner.timings.grace),
+            Some((_, false)) => wake_at,
+        }
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        self.inner.calls.end_late(now);
+        match self.down {
+            Some((since, true)) if since + self.inner.timings.grace <= now => {
+                self.down = Some((since, false));
+                self.inner.calls.end_all(&CallFailure::Disconnected);
+            }
+            Some(_) => {}
+            None if self.next_judgement <= now => {
+                // A long sleep was ours: the process was frozen, and what others said is still to be read.
+                if self.next_beat + self.inner.timings.suspect <= now {
+                    self.roster.forgive(now);
+                }
+                self.next_judgement = self.roster.judge(now);
+            }
+            None => {}
+        }
+        if self.next_beat <= now {
+            self.inner.announce(&self.inner.subjects.beat_all);
+            self.next_beat = now + self.inner.timings.beat;
+        }
+    }
+
+    fn on_link(&mut self) {
+        let now = Instant::now();
+        let link = *self.link.borrow_and_update();
+        match (link, self.down) {
+            (Link::Down, None) => {
+                tracing::warn!(server = %self.inner.own.id, "the link to the cluster is down");
+                self.down = Some((now, true));
+                self.receiver.event(Event::LinkLost);
+            }
+            (Link::Up, Some((since, _))) => {
+                let after = now - since;
+                tracing::info!(server = %self.inner.own.id, ?after, "the link to the cluster is back");
+                self.down = None;
+                self.roster.forgive(now);
+                self.next_judgement = now + self.inner.timings.suspect;
+                self.inner.announce(&self.inner.subjects.beat_all);
+                self.ask_who();
+                self.receiver.event(Event::LinkBack { after });
+            }
+            _ => {}
+        }
+    }
+
+    fn on_delivery(&mut self, delivery: Delivery, now: Instant) {
+        let (subject, payload) = match delivery {
+            Delivery::Message { subject, payload } => (subject, payload),
+            Delivery::NobodyThere { token } => return self.on_nobody(token),
+        };
+        let understood = match self.inner.subjects.of(&subject) {
+            Heard::Frame => self.on_frame(&payload, now),
+            Heard::Beat => read(&payload).map(|beat| self.on_beat(beat, now)),
+            Heard::Greeting => read(&payload).map(|beat: Beat| {
+                self.ungreeted.remove(&beat.id);
+                self.on_beat(beat, now);
+            }),
+            Heard::Bye => read(&payload).map(|bye| self.roster.bye(&bye)),
+            Heard::Who => read(&payload).map(|who| self.on_who(&who)),
+            Heard::Unknown => None,
+        };
+        if understood.is_none() {
+            self.inner.counts.unreadable.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(server = %self.inner.own.id, %subject, "a message that can't be read");
+        }
+    }
+
+    fn on_frame(&mut self, bytes: &Bytes, now: Instant) -> Option<()> {
+        let Frame {
+            what,
+            from,
+            to,
+            id,
+            kind,
+            payload,
+        } = frame::decode(bytes).ok()?;
+        let inner = &self.inner;
+        let for_us = to == inner.own.boot;
+        if let What::Answer { number, status } = what {
+            // Without a waiting call the answer came too late, which is no fault.
+            if let Some(waiting) = for_us.then(|| inner.calls.take(number)).flatten() {
+                waiting.end(match status {
+                    Status::Answered => Ok(payload),
+                    Status::Refused => Err(CallFailure::Refused(
+                        String::from_utf8_lossy(&payload).into_owned(),
+                    )),
+                    Status::Stale => Err(CallFailure::NoResponders),
+                });
+            }
+            return Some(());
+        }
+        let sender = match self.senders.entry(from) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(unknown) => {
+                let id: ServerId = std::str::from_utf8(&id).ok()?.parse().ok()?;
+                let kind = std::str::from_utf8(&kind).ok()?.parse().ok()?;
+                let subject = inner.subjects.in_of(&id);
+                let reply = Arc::new(ReplyTo {
+                    peer: Peer {
+                        id,
+                        kind,
+                        boot: from,
+                    },
+                    subject,
+                });
+                unknown.insert(Sender { reply, next: 1 })
+            }
+        };
+        if !for_us {
+            // The sessions and rooms that this is about were another run's.
+            inner.counts.stale.fetch_add(1, Ordering::Relaxed);
+            if let What::Call { number, .. } = what {
+                let answer = What::Answer {
+                    number,
+                    status: Status::Stale,
+                };
+                let _ = inner.publish(&sender.reply.subject, from, answer, &[], None);
+            }
+            return Some(());
+        }
+        match what {
+            What::Call { number, left } => {
+                let deadline = now + Duration::from_millis(left.into());
+                let answer = Answer::new(inner, &sender.reply, number, deadline);
+                self.receiver.call(&sender.reply.peer, payload, answer);
+            }
+            What::Cast { seq } => {
+                // One less than expected means that the sender began anew: it had taken us for dead.
+                let missed = seq.saturating_sub(if seq < sender.next { 1 } else { sender.next });
+                sender.next = seq.saturating_add(1);
+                if missed != 0 {
+                    inner.counts.missed.fetch_add(missed, Ordering::Relaxed);
+                    tracing::warn!(server = %inner.own.id, from = %sender.reply.peer.id, missed, "casts got lost");
+                    self.receiver.event(Event::Missed {
+                        from: sender.reply.peer.clone(),
+                        casts: missed,
+                    });
+                }
+                self.receiver.cast(&sender.reply.peer, payload);
+            }
+            What::Answer { .. } => {}
+        }
+        Some(())
+    }
+
+    fn on_beat(&mut self, beat: Beat, now: Instant) {
+        let own = &self.inner.own;
+        if beat.id == own.id {
+            if beat.boot != own.boot {
+                self.on_double(&beat);
+            }
+            return;
+        }
+        let id = beat.id.clone();
+        let subjects = &self.inner.subjects;
+        self.roster.beat(beat, now, || subjects.in_of(&id));
+    }
+
+    /// Another run of this server is there. The younger stays: it asked whether we were here, and we
+    /// did not answer, so we were cut off and the others have taken us for dead.
+    fn on_double(&mut self, beat: &Beat) {
+        let own = &self.inner.own;
+        if (beat.age, own.boot) < (self.inner.age(), beat.boot) {
+            tracing::error!(server = %own.id, by = %beat.boot, "another run of this server is in the cluster");
+            self.inner.stop.cancel();
+            self.receiver.event(Event::Replaced { by: beat.boot });
+        } else {
+            self.inner.announce(&self.inner.subjects.beat_all);
+        }
+    }
+
+    fn on_who(&mut self, who: &Who) {
+        if who.boot == self.inner.own.boot {
+            return;
+        }
+        if let Ok(inbox) = Subject::new(&who.inbox) {
+            self.inner.announce(&inbox);
+        }
+    }
+
+    fn on_nobody(&mut self, number: u64) {
+        let Some(waiting) = self.inner.calls.take(number) else {
+            return;
+        };
+        let (to, boot) = waiting.to();
+        self.roster.doubt(to, boot);
+        self.ask_who();
+        waiting.end(Err(CallFailure::NoResponders));
+    }
+
+    fn ask_who(&self) {
+        let inner = &self.inner;
+        let who = Who {
+            boot: inner.own.boot,
+            inbox: inner.subjects.own_beat.to_string(),
+        };
+        inner.say(&inner.subjects.who, &who, None);
+    }
+
+    /// Acts on what the roster found, and tells the receiver.
+    fn settle(&mut self) {
+        for event in std::mem::take(&mut self.roster.events) {
+            match &event {
+                Event::Joined(member) => {
+                    tracing::debug!(server = %self.inner.own.id, joined = %member.id, boot = %member.boot, "a server is here");
+                    // It may not know us, and waits for this if it has just joined.
+                    self.inner
+                        .announce(&self.inner.subjects.beat_of(&member.id));
+                }
+                Event::Left(member) => {
+                    tracing::debug!(server = %self.inner.own.id, left = %member.id, "a server has left");
+                    self.forget(&member.id, member.boot);
+                }
+                Event::Died(member) => {
+                    tracing::warn!(server = %self.inner.own.id, died = %member.id, boot = %member.boot, "a server is dead");
+                    self.forget(&member.id, member.boot);
+                }
+                _ => {}
+            }
+            self.receiver.event(event);
+        }
+        if self.ungreeted.is_empty()
+            && let Some(all_know) = self.all_know.take()
+        {
+            // Nobody waits if joining took too long.
+            let _ = all_know.send(());
+        }
+    }
+
+    fn forget(&mut self, id: &ServerId, boot: Boot) {
+        self.ungreeted.remove(id);
+        self.inner.calls.end_of(boot, &CallFailure::Gone);
+        // The numbers of its casts are kept, for it may only be cut off; not those of all there ever were.
+        if STRANGERS < self.senders.len() {
+            let members = &self.inner.members;
+            self.senders.retain(|boot, sender| {
+                members
+                    .get(&sender.reply.peer.id)
+                    .is_some_and(|member| member.boot == *boot)
+            });
+        }
+    }
+}
+
+/// Ends a node when its loop does, however that comes.
+struct End(Arc<Inner>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.stop.cancel();
+        self.0.calls.close();
+        self.0.ended.cancel();
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Option<T> {
+    rmp_serde::from_slice(payload).ok()
+}

@@ -1,0 +1,445 @@
+//! Servers that are cut off, freeze, come back, are replaced, or can't keep up.
+
+use std::sync::Arc;
+
+use shaddock_cluster::contract::{Heard, Witness};
+use shaddock_cluster::memory::Memory;
+use shaddock_cluster::{CallFailure, CastFailure, Config, Event, Kind, ServerId, State};
+use tokio::time::{Duration, Instant};
+
+pub(crate) async fn join(engine: &Arc<Memory>, id: &str, kind: &str) -> Witness {
+    Witness::join(
+        engine.clone(),
+        Config::new(id.parse().unwrap(), kind.parse().unwrap()),
+    )
+    .await
+    .unwrap()
+}
+
+pub(crate) fn kind(kind: &str) -> Kind {
+    kind.parse().unwrap()
+}
+
+pub(crate) fn id(id: &str) -> ServerId {
+    id.parse().unwrap()
+}
+
+fn after(millis: u64) -> Instant {
+    Instant::now() + Duration::from_millis(millis)
+}
+
+#[tokio::test(start_paused = true)]
+async fn joining_takes_no_time_in_one_process() {
+    let start = Instant::now();
+    let engine = Memory::new();
+    let mut servers = Vec::new();
+    for n in 0..7 {
+        servers.push(join(&engine, &format!("s-{n}"), "a").await);
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert!(
+        servers
+            .iter()
+            .all(|server| server.node.members().all().len() == 7)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_join_at_once_find_each_other() {
+    let engine = Memory::new();
+    let joining: Vec<_> = (0..10)
+        .map(|n| {
+            let engine = engine.clone();
+            async move { join(&engine, &format!("s-{n}"), "a").await }
+        })
+        .map(tokio::spawn)
+        .collect();
+    for joining in joining {
+        let server = joining.await.unwrap();
+        server
+            .node
+            .members()
+            .until(|members| members.all().len() == 10)
+            .await;
+        // The others look for it still.
+        std::mem::forget(server);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_cut_off_takes_nobody_for_dead() {
+    let engine = Memory::new();
+    let wire = engine.connect();
+    let mut stays = join(&engine, "stays", "a").await;
+    let mut cut = join(&wire, "cut", "a").await;
+    let boot = cut.node.peer().boot;
+    assert!(matches!(stays.event().await, Event::Joined(_)));
+    let waiting = cut.node.call(&id("stays"), "", after(60_000));
+    let (_, answer) = stays.called().await;
+
+    wire.cut();
+    // The calls under way end after a short grace, new ones at once.
+    let start = Instant::now();
+    assert_eq!(
+        waiting.await.unwrap_err().failure,
+        CallFailure::Disconnected
+    );
+    assert_eq!(start.elapsed(), Duration::from_millis(500));
+    let refused = cut
+        .node
+        .call(&id("stays"), "", after(60_000))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.failure, CallFailure::NoLink);
+    assert_eq!(
+        cut.node.cast(&id("stays"), "").unwrap_err().failure,
+        CastFailure::NoLink
+    );
+    answer.send("into the void").unwrap();
+    assert!(matches!(stays.event().await, Event::Suspect(_)));
+    assert!(matches!(stays.event().await, Event::Died(member) if member.boot == boot));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    wire.heal();
+
+    assert!(matches!(stays.event().await, Event::Joined(member) if member.boot == boot));
+    assert!(matches!(cut.event().await, Event::Joined(_)));
+    assert!(matches!(cut.event().await, Event::LinkLost));
+    assert!(
+        matches!(cut.event().await, Event::LinkBack { after } if Duration::from_secs(60) < after)
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(cut.rest().is_empty() && stays.rest().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_cut_is_only_a_doubt() {
+    let engine = Memory::new();
+    let wire = engine.connect();
+    let mut stays = join(&engine, "stays", "a").await;
+    let mut cut = join(&wire, "cut", "a").await;
+    wire.cut();
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    wire.heal();
+    assert!(matches!(stays.event().await, Event::Joined(_)));
+    assert!(matches!(stays.event().await, Event::Suspect(_)));
+    assert!(matches!(stays.event().await, Event::Alive(_)));
+    // What was sent before and after the cut needs no new start.
+    cut.node.cast(&id("stays"), "hello").unwrap();
+    assert_eq!(stays.told().await, "hello");
+    assert_eq!(stays.node.stats().missed, 0);
+    assert!(matches!(cut.event().await, Event::Joined(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_who_were_parted_meet_again_with_the_same_boots() {
+    let (engine, other) = {
+        let engine = Memory::new();
+        let other = engine.connect();
+        (engine, other)
+    };
+    let mut a = join(&engine, "a", "a").await;
+    let mut b = join(&other, "b", "a").await;
+    a.node.cast(&id("b"), "1").unwrap();
+    assert_eq!(b.told().await, "1");
+    engine.part_from(&other);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(a.node.members().get(&id("b")).is_none() && b.node.members().get(&id("a")).is_none());
+    engine.meet(&other);
+    a.node
+        .members()
+        .until(|members| members.get(&id("b")).is_some())
+        .await;
+    b.node
+        .members()
+        .until(|members| members.get(&id("a")).is_some())
+        .await;
+    // Numbers begin anew, and that is not taken for a loss.
+    a.node.cast(&id("b"), "2").unwrap();
+    assert_eq!(b.told().await, "2");
+    assert_eq!(b.node.stats().missed, 0);
+    let kinds: Vec<_> = a
+        .rest()
+        .into_iter()
+        .map(|heard| match heard {
+            Heard::Event(Event::Joined(_)) => "joined",
+            Heard::Event(Event::Suspect(_)) => "suspect",
+            Heard::Event(Event::Died(_)) => "died",
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(kinds, ["joined", "suspect", "died", "joined"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_was_cut_off_and_replaced_leaves() {
+    let engine = Memory::new();
+    let wire = engine.connect();
+    let mut stays = join(&engine, "stays", "a").await;
+    let mut old = join(&wire, "double", "a").await;
+    wire.cut();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let new = join(&engine, "double", "a").await;
+    let boot = new.node.peer().boot;
+    wire.heal();
+    old.node.left().await;
+    let last = old.rest().pop().unwrap();
+    assert!(
+        matches!(last, Heard::Event(Event::Replaced { by }) if by == boot),
+        "{last:?}"
+    );
+    assert_eq!(
+        old.node.cast(&id("stays"), "").unwrap_err().failure,
+        CastFailure::Closed
+    );
+    let closed = old
+        .node
+        .call(&id("stays"), "", after(1000))
+        .await
+        .unwrap_err();
+    assert_eq!(closed.failure, CallFailure::Closed);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stays.node.members().get(&id("double")).unwrap().boot, boot);
+    let joined = |heard: &Heard| matches!(heard, Heard::Event(Event::Joined(_)));
+    assert_eq!(stays.rest().iter().filter(|heard| joined(heard)).count(), 2);
+    assert!(new.node.members().get(&id("stays")).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_meant_for_an_earlier_run_is_not_taken() {
+    let engine = Memory::new();
+    let wire = engine.connect();
+    let a = join(&engine, "a", "a").await;
+    let old = join(&wire, "b", "b").await;
+    // `a` does not hear that `b` is another.
+    let replaced = engine.connect();
+    engine.part_from(&replaced);
+    old.crash();
+    old.node.left().await;
+    let new = join(&replaced, "b", "b").await;
+    engine.meet(&replaced);
+    assert_eq!(
+        a.node.members().get(&id("b")).unwrap().boot,
+        old.node.peer().boot
+    );
+    a.node.cast(&id("b"), "for the old one").unwrap();
+    let error = a
+        .node
+        .call(&id("b"), "for the old one", after(60_000))
+        .await
+        .unwrap_err();
+    assert_eq!(error.failure, CallFailure::NoResponders);
+    assert!(error.failure.never_ran());
+    assert_eq!(new.node.stats().stale, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_casts_are_counted_where_they_are_missed() {
+    let engine = Memory::new();
+    let other = engine.connect();
+    let a = join(&engine, "a", "a").await;
+    let mut b = join(&other, "b", "a").await;
+    a.node.cast(&id("b"), "1").unwrap();
+    engine.part_from(&other);
+    for _ in 0..3 {
+        a.node.cast(&id("b"), "lost").unwrap();
+    }
+    engine.meet(&other);
+    a.node.cast(&id("b"), "2").unwrap();
+    assert_eq!(b.told().await, "1");
+    assert!(matches!(b.event().await, Event::Missed { from, casts: 3 } if from == *a.node.peer()));
+    assert_eq!(b.told().await, "2");
+    assert_eq!(b.node.stats().missed, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_read_costs_the_others_nothing() {
+    let engine = Memory::new();
+    let mut config = Config::new(id("slow"), kind("a"));
+    config.queue = 10;
+    let mut slow = Witness::join(engine.clone(), config).await.unwrap();
+    let fast = join(&engine, "fast", "a").await;
+    // Nothing is read while this task does not wait.
+    let sent = (0..50)
+        .filter(|n: &u32| fast.node.cast(&id("slow"), n.to_be_bytes()).is_ok())
+        .count();
+    assert!((1..=10).contains(&sent), "{sent}");
+    let error = fast.node.cast(&id("slow"), "").unwrap_err();
+    assert_eq!(
+        (error.server, error.failure),
+        (id("slow"), CastFailure::Full)
+    );
+    let error = fast
+        .node
+        .call(&id("slow"), "", after(60_000))
+        .await
+        .unwrap_err();
+    assert_eq!(error.failure, CallFailure::Full);
+    for n in 0..u32::try_from(sent).unwrap() {
+        assert_eq!(slow.told().await[..], n.to_be_bytes());
+    }
+    // What was refused is no loss.
+    fast.node.cast(&id("slow"), "again").unwrap();
+    assert_eq!(slow.told().await, "again");
+    assert_eq!(slow.node.stats().missed, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_server_of_a_kind_is_told() {
+    let engine = Memory::new();
+    let mut fronts = [
+        join(&engine, "f-1", "front").await,
+        join(&engine, "f-2", "front").await,
+    ];
+    let other = join(&engine, "b-1", "back").await;
+    assert!(
+        fronts[0]
+            .node
+            .cast_kind(&kind("front"), "to all")
+            .is_empty()
+    );
+    assert!(
+        other
+            .node
+            .cast_kind(&kind("front"), "from outside")
+            .is_empty()
+    );
+    for front in &mut fronts {
+        assert_eq!(front.told().await, "to all");
+        assert_eq!(front.told().await, "from outside");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_calls_each_end_once() {
+    let engine = Memory::new();
+    let a = join(&engine, "a", "a").await;
+    let mut b = join(&engine, "b", "a").await;
+    let ends = Arc::new(std::sync::Mutex::new(vec![0_u32; 3000]));
+    for n in 0..3000_usize {
+        let ends = Arc::clone(&ends);
+        let deadline = after(100 + u64::try_from(n % 50).unwrap());
+        a.node
+            .call_then(&id("b"), n.to_be_bytes(), deadline, move |end| {
+                assert_eq!(end.is_ok(), n % 3 == 0, "{n}: {end:?}");
+                ends.lock().unwrap()[n] += 1;
+            });
+    }
+    // A third is answered, a third never, and a third too late.
+    let mut late = Vec::new();
+    for n in 0..3000_usize {
+        let (_, answer) = b.called().await;
+        match n % 3 {
+            0 => answer.send("").unwrap(),
+            _ => late.push(answer),
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(155)).await;
+    assert_eq!(a.node.stats().waiting, 0);
+    drop(late);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(ends.lock().unwrap().iter().all(|count| *count == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_call_leaves_nothing_behind() {
+    let engine = Memory::new();
+    let a = join(&engine, "a", "a").await;
+    let mut b = join(&engine, "b", "a").await;
+    let call = a.node.call(&id("b"), "", after(60_000));
+    assert_eq!(a.node.stats().waiting, 1);
+    drop(call);
+    assert_eq!(a.node.stats().waiting, 0);
+    b.called().await.1.send("nobody waits").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_handle_dropped_leaves() {
+    let engine = Memory::new();
+    let mut a = join(&engine, "a", "a").await;
+    let b = join(&engine, "b", "a").await;
+    let clone = b.node.clone();
+    drop(b);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(a.node.members().get(&id("b")).unwrap().state, State::Alive);
+    drop(clone);
+    assert!(matches!(a.event().await, Event::Joined(_)));
+    assert!(matches!(a.event().await, Event::Left(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn odd_messages_are_counted_and_nothing_else() {
+    use shaddock_cluster::{Engine, Subject};
+    let engine = Memory::new();
+    let mut a = join(&engine, "a", "a").await;
+    let subjects = [
+        "s.a.in",
+        "s.a.beat",
+        "s.a.what",
+        "m.who",
+        "m.beat.x.y",
+        "m.bye.x.y",
+        "m.what",
+    ];
+    for subject in subjects {
+        let subject = Subject::new(&format!("shaddock.{subject}")).unwrap();
+        engine.publish(&subject, "odd".into(), None).unwrap();
+    }
+    a.node.cast(&id("a"), "to myself").unwrap();
+    assert_eq!(a.told().await, "to myself");
+    assert_eq!(a.node.stats().unreadable, 7);
+    assert!(a.rest().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_frozen_takes_nobody_for_dead() {
+    let engine = Memory::new();
+    let mut servers = [join(&engine, "a", "a").await, join(&engine, "b", "a").await];
+    for _ in 0..5 {
+        // Time passes and nothing runs: all timers are late at once.
+        tokio::time::advance(Duration::from_secs(10)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for server in &mut servers {
+        let died = |heard: &Heard| matches!(heard, Heard::Event(Event::Died(_)));
+        assert!(!server.rest().iter().any(died));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_with_one_id_who_join_at_once_one_stays() {
+    for _ in 0..50 {
+        let engine = Memory::new();
+        let other = join(&engine, "other", "a").await;
+        let (one, two) = tokio::join!(
+            Witness::join(engine.clone(), Config::new(id("double"), kind("a"))),
+            Witness::join(engine.clone(), Config::new(id("double"), kind("a"))),
+        );
+        let (one, two) = (one.unwrap(), two.unwrap());
+        let stayed = tokio::select! {
+            () = one.node.left() => two,
+            () = two.node.left() => one,
+        };
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let seen = other.node.members().get(&id("double")).unwrap();
+        assert_eq!(seen.boot, stayed.node.peer().boot);
+        stayed.node.cast(&id("other"), "").unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_hides_no_beat() {
+    let engine = Memory::new();
+    let mut config = Config::new(id("flooded"), kind("a"));
+    config.queue = 4;
+    let mut flooded = Witness::join(engine.clone(), config).await.unwrap();
+    let quiet = join(&engine, "quiet", "a").await;
+    for _ in 0..200 {
+        while quiet.node.cast(&id("flooded"), "more").is_ok() {}
+        tokio::time::advance(Duration::from_millis(100)).await;
+        let judged = |heard: &Heard| {
+            matches!(heard, Heard::Event(Event::Suspect(_) | Event::Died(_)))
+        };
+        assert!(!flooded.rest().iter().any(judged));
+    }
+}

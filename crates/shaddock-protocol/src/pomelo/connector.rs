@@ -1,0 +1,124 @@
+//! What all connections of one connector share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::handshake::Answers;
+use super::protobuf::Strings;
+use super::tables::Speaker;
+use super::{Package, PackageError, Tables};
+use crate::Voice;
+
+/// How a connector treats its clients.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How often a client should give a sign of life. `None`: no heartbeats, and silence is fine.
+    pub heartbeat: Option<Duration>,
+    /// How long a client may be silent; `None` is twice `heartbeat`, without which this is not used.
+    pub timeout: Option<Duration>,
+    /// How long handshake and ack may take together.
+    pub handshake_timeout: Duration,
+    /// How much a client may send.
+    pub limits: Limits,
+    /// Dictionary and protobuf, if they are on.
+    pub tables: Arc<Tables>,
+}
+
+/// How much a client may send before it is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a package before the handshake is accepted.
+    pub before_handshake: usize,
+    /// Bytes of a package after it.
+    pub package: usize,
+    /// Bytes of packages that are kept if they come before the handshake is accepted and
+    /// acknowledged.
+    pub early: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            heartbeat: None,
+            timeout: None,
+            handshake_timeout: Duration::from_secs(10),
+            limits: Limits::default(),
+            tables: Arc::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            before_handshake: 4 * 1024,
+            package: 64 * 1024,
+            early: 8 * 1024,
+        }
+    }
+}
+
+/// What all connections of one connector share: make it once, and a
+/// [`Server`](super::Server) from it for each client.
+#[derive(Debug, Clone)]
+pub struct Connector(pub(super) Arc<Shared>);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) answers: Answers,
+    pub(super) utf8: Voice,
+    pub(super) surrogates: Voice,
+}
+
+impl Connector {
+    /// Gets ready: all answers to handshakes are written here.
+    ///
+    /// # Errors
+    ///
+    /// When the tables are too long for a handshake.
+    pub fn new(config: Config) -> Result<Self, PackageError> {
+        let answers = Answers::new(&config)?;
+        let voice = |strings| {
+            Voice::new(Speaker {
+                tables: config.tables.clone(),
+                strings,
+            })
+        };
+        let utf8 = voice(Strings::Utf8);
+        // JSON is the same for both.
+        let surrogates = match config.tables.protos {
+            Some(_) => voice(Strings::Surrogates),
+            None => utf8.clone(),
+        };
+        Ok(Self(Arc::new(Shared {
+            config,
+            answers,
+            utf8,
+            surrogates,
+        })))
+    }
+
+    /// As it was made.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+}
+
+impl Shared {
+    /// How long a client may be silent, if that matters.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let heartbeat = self.config.heartbeat?;
+        Some(self.config.timeout.unwrap_or(heartbeat.saturating_mul(2)))
+    }
+
+    /// The longest package, before the handshake or after it.
+    pub(super) fn limit(&self, accepted: bool) -> usize {
+        let Limits {
+            before_handshake,
+            package,
+            ..
+        } = self.config.limits;
+        if accepted { package } else { before_handshake }.min(Package::MAX_BODY)
+    }
+}

@@ -1,0 +1,214 @@
+//! Text as clients write it, and as they can read it.
+//!
+//! Browsers running pomelo's client write a character above U+FFFF as two surrogates of three
+//! bytes each, and misread four-byte UTF-8. Inside the server, text is UTF-8; here is the border.
+
+use std::borrow::Cow;
+use std::io;
+
+use bytes::{BufMut, Bytes};
+use bytestring::ByteString;
+use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde_json::ser::{CompactFormatter, Formatter};
+
+/// Writes `value` as JSON that every client reads: characters above U+FFFF as `\uD83D\uDE00`.
+///
+/// # Errors
+///
+/// When `value` is nothing that JSON can say, such as a map whose keys are not text.
+pub fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, serde_json::Error> {
+    let mut json = Vec::with_capacity(128);
+    value.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut json, Escaping,
+    ))?;
+    Ok(json.into())
+}
+
+/// Rewrites characters above U+FFFF in JSON text as `\uD83D\uDE00`.
+///
+/// Gives back the same bytes if there are none.
+pub fn escape(json: Bytes) -> Bytes {
+    if !json.iter().any(|&byte| 0xf0 <= byte) {
+        return json;
+    }
+    let mut escaped = Vec::with_capacity(json.len() + 32);
+    put_json(&mut escaped, &json);
+    escaped.into()
+}
+
+/// Reads text from a client: joins separately encoded surrogates, puts U+FFFD for what is no text.
+///
+/// Gives back the same bytes if there is nothing to repair.
+pub fn repair(bytes: Bytes) -> ByteString {
+    let repaired = match lossy(&bytes) {
+        Cow::Owned(repaired) => Some(repaired),
+        Cow::Borrowed(_) => None,
+    };
+    match repaired {
+        Some(text) => text.into(),
+        None => ByteString::try_from(bytes).expect("it was just found valid"),
+    }
+}
+
+/// As [`repair`], for borrowed bytes.
+pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    let mut text = String::new();
+    let mut rest = bytes;
+    loop {
+        let error = match str::from_utf8(rest) {
+            Ok(valid) if text.is_empty() && rest.len() == bytes.len() => return valid.into(),
+            Ok(valid) => return (text + valid).into(),
+            Err(error) => error,
+        };
+        let (valid, broken) = rest.split_at(error.valid_up_to());
+        text.push_str(str::from_utf8(valid).unwrap_or_default());
+        if let Some((joined, after)) = surrogates(broken) {
+            text.push(joined);
+            rest = after;
+        } else {
+            text.push(char::REPLACEMENT_CHARACTER);
+            let skip = error.error_len().unwrap_or(broken.len());
+            rest = broken.get(skip..).unwrap_or_default();
+        }
+    }
+}
+
+/// The body of a message as JSON text: what is empty, `null` or not JSON becomes `{}`.
+pub(crate) fn body(bytes: Bytes) -> Bytes {
+    if bytes.is_empty() {
+        return Bytes::from_static(b"{}");
+    }
+    let repaired = match lossy(&bytes) {
+        Cow::Owned(repaired) => Some(repaired),
+        Cow::Borrowed(_) => None,
+    };
+    let json = pair_escapes(repaired.map_or(bytes, Bytes::from));
+    let is_json = serde_json::from_slice::<IgnoredAny>(&json).is_ok();
+    if is_json && json.trim_ascii() != b"null" {
+        json
+    } else {
+        Bytes::from_static(b"{}")
+    }
+}
+
+/// Writes JSON text as every client reads it.
+pub(crate) fn put_json(out: &mut impl BufMut, json: &[u8]) {
+    if json.iter().any(|&byte| 0xf0 <= byte) {
+        put_escaped(out, &lossy(json));
+    } else {
+        out.put_slice(json);
+    }
+}
+
+/// Writes `text` with each character above U+FFFF as two surrogates of three bytes.
+pub(crate) fn put_surrogates(out: &mut impl BufMut, text: &str) {
+    put_units(out, text, |out, unit| {
+        let [high, low] = unit.to_be_bytes();
+        out.put_u8(0xe0 | high >> 4);
+        out.put_u8(0x80 | (high & 0x0f) << 2 | low >> 6);
+        out.put_u8(0x80 | low & 0x3f);
+    });
+}
+
+/// Writes `text` with each character above U+FFFF as two escapes.
+fn put_escaped(out: &mut impl BufMut, text: &str) {
+    put_units(out, text, |out, unit| {
+        out.put_slice(format!("\\u{unit:04X}").as_bytes())
+    });
+}
+
+/// Writes `text`, and calls `put` for both surrogates of each character above U+FFFF.
+fn put_units<B: BufMut>(out: &mut B, text: &str, put: impl Fn(&mut B, u16)) {
+    let mut rest = text;
+    while let Some((at, wide)) = rest.char_indices().find(|(_, c)| '\u{ffff}' < *c) {
+        let (before, after) = rest.split_at(at);
+        out.put_slice(before.as_bytes());
+        for unit in wide.encode_utf16(&mut [0; 2]) {
+            put(out, *unit);
+        }
+        rest = &after[wide.len_utf8()..];
+    }
+    out.put_slice(rest.as_bytes());
+}
+
+/// A character made of two surrogates at the front of `bytes`, and what follows it.
+fn surrogates(bytes: &[u8]) -> Option<(char, &[u8])> {
+    let (
+        &[
+            0xed,
+            a @ 0xa0..=0xaf,
+            b @ 0x80..=0xbf,
+            0xed,
+            c @ 0xb0..=0xbf,
+            d @ 0x80..=0xbf,
+        ],
+        rest,
+    ) = bytes.split_first_chunk::<6>()?
+    else {
+        return None;
+    };
+    let high = u32::from(a & 0x0f) << 6 | u32::from(b & 0x3f);
+    let low = u32::from(c & 0x0f) << 6 | u32::from(d & 0x3f);
+    Some((char::from_u32(0x1_0000 + (high << 10 | low))?, rest))
+}
+
+/// Puts U+FFFD for `\uD83D` without its second half, as an input cut in two leaves it, for which
+/// the whole text would else be refused.
+fn pair_escapes(json: Bytes) -> Bytes {
+    if !json.contains(&b'\\') {
+        return json;
+    }
+    let mut lone = Vec::new();
+    let mut at = 0;
+    while let Some(found) = json[at..].iter().position(|&byte| byte == b'\\') {
+        at += found;
+        match (unit(&json[at..]), json.get(at + 6..).and_then(unit)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
+            (Some(0xd800..=0xdfff), _) => {
+                lone.push(at);
+                at += 6;
+            }
+            (Some(_), _) => at += 6,
+            // Another escape, such as `\"`: two bytes, if the text does not end here.
+            (None, _) => at = json.len().min(at + 2),
+        }
+    }
+    if lone.is_empty() {
+        return json;
+    }
+    let mut json = Vec::from(json);
+    for at in lone {
+        json[at + 2..at + 6].copy_from_slice(b"fffd");
+    }
+    json.into()
+}
+
+/// The UTF-16 unit of an escape at the front of `json`.
+fn unit(json: &[u8]) -> Option<u16> {
+    let [b'\\', b'u', digits @ ..] = json.first_chunk::<6>()? else {
+        return None;
+    };
+    digits.iter().try_fold(0, |unit, &digit| {
+        let digit = char::from(digit).to_digit(16)?;
+        Some(unit << 4 | u16::try_from(digit).ok()?)
+    })
+}
+
+/// JSON as short as it gets, with characters above U+FFFF escaped.
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if fragment.bytes().all(|byte| byte < 0xf0) {
+            return CompactFormatter.write_string_fragment(writer, fragment);
+        }
+        let mut escaped = Vec::with_capacity(fragment.len() + 32);
+        put_escaped(&mut escaped, fragment);
+        writer.write_all(&escaped)
+    }
+}

@@ -1,0 +1,124 @@
+//! One port for WebSocket and raw TCP.
+
+mod open;
+mod wire;
+
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+
+pub(crate) use self::open::read_more;
+pub use self::wire::HybridWire;
+use crate::{Incoming, Listener, OpenError};
+
+/// Listens on a port for WebSocket and raw TCP, told apart by a connection's first byte.
+#[derive(Debug)]
+pub struct Hybrid {
+    listener: TcpListener,
+    config: Arc<HybridConfig>,
+}
+
+/// What a [`Hybrid`] can be told.
+#[derive(Clone, Debug)]
+pub struct HybridConfig {
+    /// Web pages may come only from these origins (`https://game.example`); `None` lets in every page.
+    ///
+    /// Programs that are no browsers send no origin, and are let in.
+    pub origins: Option<Vec<String>>,
+    /// What a plain HTTP request is told.
+    pub banner: String,
+    /// After this time without traffic the kernel asks whether the peer is still there; `None` to not ask.
+    pub keepalive: Option<Duration>,
+}
+
+impl Default for HybridConfig {
+    fn default() -> HybridConfig {
+        HybridConfig {
+            origins: None,
+            banner: "This port is for game clients: it speaks WebSocket and TCP.".to_owned(),
+            keepalive: Some(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl Hybrid {
+    /// Takes a port.
+    ///
+    /// # Errors
+    ///
+    /// When the port is taken, or not ours to take.
+    pub async fn bind(addr: impl ToSocketAddrs, config: HybridConfig) -> io::Result<Hybrid> {
+        let listener = TcpListener::bind(addr).await?;
+        Ok(Hybrid {
+            listener,
+            config: Arc::new(config),
+        })
+    }
+
+    /// Where it listens: the port that was given for port 0.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not know.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Listener for Hybrid {
+    type Incoming = HybridIncoming;
+
+    async fn accept(&mut self) -> io::Result<HybridIncoming> {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    // A client that is gone already fails these; whoever reads will find out.
+                    let _ = stream.set_nodelay(true);
+                    if let Some(idle) = self.config.keepalive {
+                        let keepalive = TcpKeepalive::new()
+                            .with_time(idle)
+                            .with_interval(PROBE_INTERVAL);
+                        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+                    }
+                    return Ok(HybridIncoming {
+                        stream,
+                        peer,
+                        config: self.config.clone(),
+                    });
+                }
+                // That was about one client, not about us.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Between the questions of the kernel, once it began to ask.
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A connection to a [`Hybrid`] of which nothing was read.
+#[derive(Debug)]
+pub struct HybridIncoming {
+    stream: TcpStream,
+    peer: SocketAddr,
+    config: Arc<HybridConfig>,
+}
+
+impl Incoming for HybridIncoming {
+    type Wire = HybridWire;
+
+    fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    async fn open(self) -> Result<HybridWire, OpenError> {
+        HybridWire::accept(self.stream, self.peer, &self.config).await
+    }
+}

@@ -1,0 +1,59 @@
+//! Where wires come from.
+
+use std::{future::Future, io, net::SocketAddr};
+
+use crate::Wire;
+
+/// Gives connections as they arrive.
+pub trait Listener: Send + 'static {
+    /// What arrives.
+    type Incoming: Incoming;
+
+    /// The next connection. Never waits for a client's bytes, so a silent client holds up nobody. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// When the process can't accept now, mostly because it has too many files open: wait a little and call again.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Incoming>> + Send;
+}
+
+/// A connection of which nothing was read. Drop it to close it.
+pub trait Incoming: Send + 'static {
+    /// What it becomes.
+    type Wire: Wire;
+
+    /// Who connected: the socket's other end, which may be a proxy. The wire's [`peer`](Wire::peer) has the last word.
+    fn peer(&self) -> SocketAddr;
+
+    /// Finds out what the client speaks and does what must be done first.
+    ///
+    /// Waits for the client's bytes, so put a deadline around it. Dropping the future closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// When this client does not get a wire; it was told so if it spoke HTTP.
+    fn open(self) -> impl Future<Output = Result<Self::Wire, OpenError>> + Send;
+}
+
+/// Why a connection did not become a wire.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The client went away before it had said enough.
+    #[error("the client left before it said what it wants")]
+    Left,
+    /// The first byte begins neither a package nor an HTTP request.
+    #[error("no protocol begins with byte {0}")]
+    Unknown(u8),
+    /// An HTTP request that is no upgrade to WebSocket, or not one that is let in. It was answered with this status.
+    #[error("an HTTP request was answered with {status}: {reason}")]
+    Refused {
+        /// The status of the answer: 400, 403, 426 or 431.
+        status: u16,
+        /// What the answer says.
+        reason: &'static str,
+    },
+    /// The connection broke.
+    #[error("the connection broke")]
+    Io(#[from] io::Error),
+}

@@ -1,0 +1,296 @@
+//! pomelo's smaller files.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde_json::Value;
+
+use super::entry::Entry;
+use super::files::{File, Sources};
+use super::{ConfigError, Server};
+
+/// `master.json`, and each stand-by master of `masterha.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Master {
+    /// Its id.
+    pub id: String,
+    /// Its machine.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Master {
+    /// Where it listens: on `host` if that is an address, on all addresses if it is a name.
+    pub fn listen(&self) -> SocketAddr {
+        let ip = match self.host.as_str() {
+            "localhost" => Ipv4Addr::LOCALHOST.into(),
+            host => host
+                .parse::<IpAddr>()
+                .unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+        };
+        SocketAddr::new(ip, self.port)
+    }
+}
+
+/// A person who may use the console: an entry of `adminUser.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminUser {
+    /// Its id.
+    pub id: String,
+    /// The name to log in with.
+    pub username: String,
+    /// The password, as the file has it.
+    pub password: Secret,
+    /// 1 is an administrator.
+    pub level: u64,
+}
+
+/// What servers of a kind show to be let in: an entry of `adminServer.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminServer {
+    /// The kind; pomelo's `type`.
+    pub kind: String,
+    /// The token.
+    pub token: Secret,
+}
+
+/// A text that does not show in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// A job with its times: an entry of `crons.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cron {
+    /// Unique among the jobs of a kind.
+    pub id: String,
+    /// The kind of server it runs on.
+    pub kind: String,
+    /// The one server it runs on, if it is not all of the kind.
+    pub server: Option<String>,
+    /// Second, minute, hour, day, month, day of the week.
+    pub time: String,
+    /// `file.method`.
+    pub action: String,
+    /// Whether one server of the cluster runs it, rather than each of the kind.
+    pub once: bool,
+}
+
+/// `clientProtos.json` or `serverProtos.json`, still to be parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protos {
+    /// The file, as a person would name it.
+    pub file: String,
+    /// What is in it.
+    pub text: String,
+}
+
+pub(super) fn master(sources: &mut Sources<'_>) -> Result<Option<Master>, ConfigError> {
+    match sources.optional_json("master.json")? {
+        Some(json) => one_master(Entry::new(json.file, json.value)?).map(Some),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn stand_by_masters(sources: &mut Sources<'_>) -> Result<Vec<Master>, ConfigError> {
+    let Some(json) = sources.optional_json("masterha.json")? else {
+        return Ok(Vec::new());
+    };
+    let mut whole = Entry::new(json.file.clone(), json.value)?;
+    let list = whole
+        .map
+        .remove("masterha")
+        .ok_or_else(|| whole.error("`masterha` is missing"))?;
+    sources.warnings.push(format!(
+        "{}: not used: no server needs a master, so none needs a stand-by",
+        json.file
+    ));
+    Entry::list(&json.file, "masterha", list)?
+        .into_iter()
+        .map(one_master)
+        .collect()
+}
+
+fn one_master(entry: Entry) -> Result<Master, ConfigError> {
+    Ok(Master {
+        id: entry.name("id")?,
+        host: entry.text("host")?,
+        port: entry
+            .port("port")?
+            .ok_or_else(|| entry.error("`port` is missing"))?,
+    })
+}
+
+pub(super) fn admin_users(sources: &mut Sources<'_>) -> Result<Vec<AdminUser>, ConfigError> {
+    let Some(json) = sources.optional_json("adminUser.json")? else {
+        return Ok(Vec::new());
+    };
+    let mut users = Vec::new();
+    let mut names = HashSet::new();
+    for entry in Entry::list(&json.file, "", json.value)? {
+        let user = AdminUser {
+            id: entry.text("id")?,
+            username: entry.text("username")?,
+            password: Secret(entry.text("password")?),
+            level: entry
+                .number("level")?
+                .ok_or_else(|| entry.error("`level` is missing"))?,
+        };
+        if !names.insert(user.username.clone()) {
+            return Err(entry.error(format!("the username `{}` is given twice", user.username)));
+        }
+        users.push(user);
+    }
+    Ok(users)
+}
+
+/// `None` if there is no such file, which for pomelo means that everybody may come.
+pub(super) fn admin_servers(
+    sources: &mut Sources<'_>,
+    servers: &[Server],
+) -> Result<Option<Vec<AdminServer>>, ConfigError> {
+    let Some(json) = sources.optional_json("adminServer.json")? else {
+        return Ok(None);
+    };
+    let mut tokens = Vec::new();
+    let mut kinds = HashSet::new();
+    for entry in Entry::list(&json.file, "", json.value)? {
+        let kind = entry.name("type")?;
+        if !kinds.insert(kind.clone()) {
+            return Err(entry.error(format!("the type `{kind}` is given twice")));
+        }
+        tokens.push(AdminServer {
+            kind,
+            token: Secret(entry.text("token")?),
+        });
+    }
+    for server in servers {
+        if kinds.insert(server.kind.clone()) {
+            sources.warnings.push(format!(
+                "{}: there is no token for `{}`",
+                json.file, server.kind
+            ));
+        }
+    }
+    Ok(Some(tokens))
+}
+
+pub(super) fn crons(
+    sources: &mut Sources<'_>,
+    servers: &[Server],
+) -> Result<Vec<Cron>, ConfigError> {
+    let Some(json) = sources.optional_json("crons.json")? else {
+        return Ok(Vec::new());
+    };
+    let mut crons = Vec::new();
+    let mut ids = HashSet::new();
+    for (kind, entries) in Entry::new(json.file.clone(), json.value)?.map {
+        for entry in Entry::list(&json.file, &kind, entries)? {
+            let cron = cron(&entry, &kind)?;
+            if !ids.insert((kind.clone(), cron.id.clone())) {
+                return Err(entry.error(format!("the id `{}` is given twice", cron.id)));
+            }
+            let runs = |server: &&Server| {
+                server.kind == kind && cron.server.as_ref().is_none_or(|id| *id == server.id)
+            };
+            if !servers.iter().any(|server| runs(&server)) {
+                sources
+                    .warnings
+                    .push(format!("{}: no server runs this", entry.place));
+            }
+            entry.near_misses(
+                &["id", "time", "action", "serverId", "once"],
+                &mut sources.warnings,
+            );
+            crons.push(cron);
+        }
+    }
+    Ok(crons)
+}
+
+fn cron(entry: &Entry, kind: &str) -> Result<Cron, ConfigError> {
+    let cron = Cron {
+        id: entry.text("id")?,
+        kind: kind.to_owned(),
+        server: entry.optional_text("serverId")?,
+        time: entry.text("time")?,
+        action: entry.text("action")?,
+        once: entry.flag("once")?,
+    };
+    let fields: Vec<&str> = cron.time.split_whitespace().collect();
+    let known = |field: &str| {
+        field
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b"*,-/".contains(&b))
+    };
+    if fields.len() != 6 || !fields.iter().all(|field| known(field)) {
+        return Err(entry.error(format!(
+            "`time` is {:?}, it should be six fields (second, minute, hour, day, month, day of the week), \
+             each `*`, a number, `1,2`, `1-5` or `0/10`",
+            cron.time
+        )));
+    }
+    match cron.action.split_once('.') {
+        Some((file, method)) if !file.is_empty() && !method.is_empty() && !method.contains('.') => {
+            Ok(cron)
+        }
+        _ => Err(entry.error(format!(
+            "`action` is {:?}, it should be `file.method`",
+            cron.action
+        ))),
+    }
+}
+
+/// The routes of `dictionary.json`. A file that is no list, such as `{}`, adds none.
+pub(super) fn dictionary(sources: &mut Sources<'_>) -> Result<Vec<String>, ConfigError> {
+    let Some(json) = sources.optional_json("dictionary.json")? else {
+        return Ok(Vec::new());
+    };
+    match json.value {
+        Value::Object(map) if map.is_empty() => Ok(Vec::new()),
+        Value::Array(routes) => routes
+            .into_iter()
+            .map(|route| match route {
+                Value::String(route) if !route.is_empty() => Ok(route),
+                other => Err(ConfigError::invalid(
+                    &json.file,
+                    format!("{other} is no route"),
+                )),
+            })
+            .collect(),
+        _ => Err(ConfigError::invalid(
+            json.file,
+            "should be a list of routes",
+        )),
+    }
+}
+
+pub(super) fn protos(sources: &Sources<'_>, name: &str) -> Result<Option<Protos>, ConfigError> {
+    let file = sources.find(name)?;
+    Ok(file.map(|File { name, text }| Protos { file: name, text }))
+}
+
+/// Files that are pomelo's and have no meaning here.
+pub(super) fn acknowledge(sources: &mut Sources<'_>) -> Result<(), ConfigError> {
+    if let Some(file) = sources.find("log4js.json")? {
+        sources.warnings.push(format!(
+            "{}: not used: what to log is `log.filter` of shaddock.toml",
+            file.name
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Which server a message or a call goes to.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustc_hash::FxHashMap;
+use shaddock_cluster::{Member as Peer, rendezvous};
+
+use crate::error::{Fault, Result};
+use crate::ids::{Kind, ServerId};
+use crate::rpc::caller::Caller;
+use crate::session::Session;
+
+/// How the servers of a kind are chosen for a session.
+#[derive(Clone)]
+pub(crate) enum Rule {
+    /// The owner of this key, by rendezvous hash.
+    Key(Arc<dyn Fn(&Session) -> Result<String> + Send + Sync>),
+    /// This one of those that live, which are sorted by id.
+    Choose(Arc<dyn Fn(&Session, &[ServerId]) -> Result<ServerId> + Send + Sync>),
+}
+
+/// Chooses servers on behalf of one. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Router(Arc<Inner>);
+
+struct Inner {
+    caller: Caller,
+    rules: Arc<FxHashMap<Kind, Rule>>,
+    /// Who is chosen among by key. Changed only when the sessions concerned have been told.
+    views: RwLock<FxHashMap<Kind, View>>,
+}
+
+type View = Arc<[Peer]>;
+
+impl Router {
+    pub(crate) fn new(caller: Caller, rules: Arc<FxHashMap<Kind, Rule>>) -> Router {
+        Router(Arc::new(Inner { caller, rules, views: RwLock::default() }))
+    }
+
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.0.caller
+    }
+
+    /// The ids of the servers of a kind that live, sorted.
+    pub(crate) fn servers(&self, kind: &Kind) -> Vec<ServerId> {
+        self.0.caller.node().members().of_kind(kind).iter().map(|member| member.id.clone()).collect()
+    }
+
+    /// The server a session's messages go to.
+    pub(crate) fn of_session(&self, kind: &Kind, session: &Session) -> Result<ServerId> {
+        match self.0.rules.get(kind) {
+            Some(Rule::Choose(choose)) => choose(session, &self.servers(kind)),
+            _ => self.of_key(kind, &self.key(kind, session)?),
+        }
+    }
+
+    /// The key of a session for servers of `kind`: what the kind says, else its uid, else its id.
+    pub(crate) fn key(&self, kind: &Kind, session: &Session) -> Result<String> {
+        match self.0.rules.get(kind) {
+            Some(Rule::Key(key)) => key(session),
+            _ => Ok(match session.find_uid() {
+                Some(uid) => uid.to_string(),
+                None => session.id().to_string(),
+            }),
+        }
+    }
+
+    /// Whether servers of `kind` are chosen by a key.
+    pub(crate) fn is_keyed(&self, kind: &Kind) -> bool {
+        !matches!(self.0.rules.get(kind), Some(Rule::Choose(_)))
+    }
+
+    /// The owner of a key.
+    pub(crate) fn of_key(&self, kind: &Kind, key: &str) -> Result<ServerId> {
+        owner(&self.view(kind), key).ok_or_else(|| nobody(kind))
+    }
+
+    /// A server of the kind, rather one that answers well.
+    pub(crate) fn any(&self, kind: &Kind) -> Result<ServerId> {
+        self.0.caller.node().any(kind).map(|member| member.id).ok_or_else(|| nobody(kind))
+    }
+
+    /// Who owns keys of `kind` as long as nobody says otherwise.
+    pub(crate) fn view(&self, kind: &Kind) -> View {
+        let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
+        match views.get(kind) {
+            Some(view) => view.clone(),
+            None => self.0.caller.node().members().of_kind(kind),
+        }
+    }
+
+    /// From now on keys of `kind` belong to these.
+    pub(crate) fn set_view(&self, kind: Kind, view: View) {
+        self.0.views.write().unwrap_or_else(PoisonError::into_inner).insert(kind, view);
+    }
+}
+
+/// Who of `members` owns `key`.
+pub(crate) fn owner(members: &[Peer], key: &str) -> Option<ServerId> {
+    rendezvous(members, key.as_bytes()).map(|member| member.id.clone())
+}
+
+fn nobody(kind: &Kind) -> Fault {
+    Fault::internal(format!("there is no server of kind {kind}"))
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").finish_non_exhaustive()
+    }
+}

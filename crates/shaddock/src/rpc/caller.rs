@@ -1,0 +1,151 @@
+//! Asking another server for something, from the caller's side.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shaddock_cluster::{CallError, CastError, Node};
+use tokio::time::Instant;
+
+use super::envelope::{self, Ask, Method, Tell};
+use crate::error::Fault;
+use crate::ids::{Kind, ServerId};
+
+/// Why a remote gave no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RpcError {
+    /// The remote ran and returned a fault.
+    #[error("{method} on {server} failed: {fault}")]
+    Failed {
+        /// Where it ran.
+        server: ServerId,
+        /// What was called, as `Remote.method`.
+        method: String,
+        /// What it returned.
+        fault: Fault,
+    },
+    /// It could not be reached, or did not answer in time. It may have run all the same.
+    #[error("{method} on {server} gave no answer")]
+    Unanswered {
+        /// Where it was sent.
+        server: ServerId,
+        /// What was called.
+        method: String,
+        /// What happened.
+        source: CallError,
+    },
+    /// There is no server that could be asked.
+    #[error("{method}: there is no server of kind {kind}")]
+    Nobody {
+        /// The kind of server that was wanted.
+        kind: Kind,
+        /// What was called.
+        method: String,
+    },
+    /// The arguments or the result could not be written or read.
+    #[error("{method} on {server}: {reason}")]
+    Codec {
+        /// Where it was sent.
+        server: ServerId,
+        /// What was called.
+        method: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A one-way call was not sent.
+    #[error("{method} was not sent to {server}")]
+    Unsent {
+        /// Where it was to go.
+        server: ServerId,
+        /// What was called.
+        method: String,
+        /// What happened.
+        source: CastError,
+    },
+}
+
+/// Asks other servers on behalf of one.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    node: Node,
+    deadline: Duration,
+}
+
+/// A method of one server's, ready to be called.
+pub(crate) struct Ready<'a> {
+    caller: &'a Caller,
+    server: &'a ServerId,
+    service: &'a str,
+    method: &'a str,
+}
+
+impl Caller {
+    pub(crate) fn new(node: Node, deadline: Duration) -> Caller {
+        Caller { node, deadline }
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(crate) fn remote<'a>(
+        &'a self,
+        server: &'a ServerId,
+        service: &'a str,
+        method: &'a str,
+    ) -> Ready<'a> {
+        Ready { caller: self, server, service, method }
+    }
+}
+
+impl Ready<'_> {
+    /// Calls it and waits for what comes out, up to the deadline of remotes.
+    pub(crate) async fn call<T: DeserializeOwned>(&self, args: &impl Serialize) -> Result<T, RpcError> {
+        let args = envelope::pack(args).map_err(|error| self.codec(error))?;
+        let packed = envelope::pack(&Ask::Remote(self.method(&args))).map_err(|error| self.codec(error))?;
+        let deadline = Instant::now() + self.caller.deadline;
+        let answer = self.caller.node.call(self.server, &packed, deadline).await.map_err(|source| {
+            RpcError::Unanswered { server: self.server.clone(), method: self.name(), source }
+        })?;
+        match envelope::unpack_answer(answer) {
+            Ok(result) => envelope::unpack(&result).map_err(|error| self.codec(error)),
+            Err(fault) => {
+                Err(RpcError::Failed { server: self.server.clone(), method: self.name(), fault })
+            }
+        }
+    }
+
+    /// Sends it, and waits for nothing.
+    pub(crate) fn tell(&self, args: &impl Serialize) -> Result<(), RpcError> {
+        let packed = self.packed(args)?;
+        self.caller.node.cast(self.server, &packed).map_err(|source| RpcError::Unsent {
+            server: self.server.clone(),
+            method: self.name(),
+            source,
+        })
+    }
+
+    fn packed(&self, args: &impl Serialize) -> Result<Bytes, RpcError> {
+        let args = envelope::pack(args).map_err(|error| self.codec(error))?;
+        envelope::pack(&Tell::Remote(self.method(&args))).map_err(|error| self.codec(error))
+    }
+
+    fn method<'a>(&'a self, args: &'a [u8]) -> Method<'a> {
+        Method { service: self.service.into(), method: self.method.into(), args: Cow::Borrowed(args) }
+    }
+
+    fn name(&self) -> String {
+        format!("{}.{}", self.service, self.method)
+    }
+
+    fn codec(&self, error: impl std::fmt::Display) -> RpcError {
+        RpcError::Codec {
+            server: self.server.clone(),
+            method: self.name(),
+            reason: error.to_string(),
+        }
+    }
+}

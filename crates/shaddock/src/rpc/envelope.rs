@@ -1,0 +1,184 @@
+//! The inner wire: what servers say to one another, inside the cluster's calls and casts.
+//!
+//! MessagePack with field names, so that servers of two versions can talk: a reader skips what it
+//! does not know. Clients' bodies stay the JSON bytes they are.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Fault;
+use crate::ids::SessionId;
+
+/// What is answered.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) enum Ask<'a> {
+    /// A client's message, for a handler here. Notifies are acknowledged too.
+    #[serde(rename = "f", borrow)]
+    Forward(Forward<'a>),
+    /// A method of a remote.
+    #[serde(rename = "r", borrow)]
+    Remote(Method<'a>),
+}
+
+/// What is not answered.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) enum Tell<'a> {
+    /// A message for some sessions of the front-end it is sent to.
+    #[serde(rename = "p", borrow)]
+    Push(Push<'a>),
+    /// A method of a remote, one way.
+    #[serde(rename = "r", borrow)]
+    Remote(Method<'a>),
+}
+
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct Forward<'a> {
+    #[serde(rename = "s")]
+    pub(crate) session: SessionId,
+    #[serde(rename = "a")]
+    pub(crate) peer: SocketAddr,
+    /// A packed `Identity`.
+    #[serde(rename = "i", with = "serde_bytes")]
+    pub(crate) identity: Cow<'a, [u8]>,
+    #[serde(rename = "r", borrow)]
+    pub(crate) route: Cow<'a, str>,
+    #[serde(rename = "n", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) notify: bool,
+    #[serde(rename = "b", with = "serde_bytes")]
+    pub(crate) body: Cow<'a, [u8]>,
+}
+
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct Method<'a> {
+    #[serde(rename = "s", borrow)]
+    pub(crate) service: Cow<'a, str>,
+    #[serde(rename = "m", borrow)]
+    pub(crate) method: Cow<'a, str>,
+    #[serde(rename = "a", with = "serde_bytes")]
+    pub(crate) args: Cow<'a, [u8]>,
+}
+
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct Push<'a> {
+    #[serde(rename = "r", borrow)]
+    pub(crate) route: Cow<'a, str>,
+    #[serde(rename = "b", with = "serde_bytes")]
+    pub(crate) body: Cow<'a, [u8]>,
+    #[serde(rename = "t", borrow)]
+    pub(crate) to: To<'a>,
+}
+
+/// Whom a push is for.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) enum To<'a> {
+    /// These sessions: eight bytes each, little-endian, so that a channel keeps the list ready.
+    #[serde(rename = "s", with = "serde_bytes")]
+    Sessions(Cow<'a, [u8]>),
+    /// Every session of a uid.
+    #[serde(rename = "u", borrow)]
+    Uid(Cow<'a, str>),
+    /// Every session whose settings have these values; those without a uid too, if `unbound` says so.
+    #[serde(rename = "a")]
+    All {
+        #[serde(rename = "w")]
+        with: serde_json::Map<String, serde_json::Value>,
+        #[serde(rename = "b")]
+        unbound: bool,
+    },
+}
+
+/// Writes session ids as a push carries them.
+pub(crate) fn pack_sessions(ids: impl Iterator<Item = SessionId>) -> Bytes {
+    let mut packed = BytesMut::new();
+    for id in ids {
+        packed.put_u64_le(id.0);
+    }
+    packed.freeze()
+}
+
+/// Reads them.
+pub(crate) fn unpack_sessions(packed: &[u8]) -> impl Iterator<Item = SessionId> {
+    packed.as_chunks::<8>().0.iter().map(|id| SessionId(u64::from_le_bytes(*id)))
+}
+
+/// Writes a value with field names.
+pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Bytes, rmp_serde::encode::Error> {
+    rmp_serde::to_vec_named(value).map(Bytes::from)
+}
+
+/// Reads it; what it borrows stays in `bytes`.
+pub(crate) fn unpack<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, rmp_serde::decode::Error> {
+    rmp_serde::from_slice(bytes)
+}
+
+/// The part of `whole` that `part` is or was copied from, sharing memory where it can.
+pub(crate) fn slice_of(whole: &Bytes, part: &Cow<'_, [u8]>) -> Bytes {
+    match part {
+        Cow::Borrowed(part) => whole.slice_ref(part),
+        Cow::Owned(part) => Bytes::copy_from_slice(part),
+    }
+}
+
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
+
+/// An answer: what came out, or why nothing did.
+pub(crate) fn pack_answer(answer: Result<Bytes, Fault>) -> Bytes {
+    let (mark, rest) = match answer {
+        Ok(body) => (DONE, body),
+        Err(fault) => (FAILED, pack(&fault).unwrap_or_default()),
+    };
+    let mut packed = BytesMut::with_capacity(1 + rest.len());
+    packed.put_u8(mark);
+    packed.put_slice(&rest);
+    packed.freeze()
+}
+
+/// Reads one.
+pub(crate) fn unpack_answer(mut packed: Bytes) -> Result<Bytes, Fault> {
+    match packed.first() {
+        Some(&DONE) => Ok(packed.split_off(1)),
+        Some(&FAILED) => Err(unpack(&packed[1..]).unwrap_or_else(|_| Fault::internal("an unreadable fault"))),
+        _ => Err(Fault::internal("an unreadable answer")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forward_is_read_without_copying_its_body() {
+        let ask = Ask::Forward(Forward {
+            session: SessionId(7),
+            peer: "127.0.0.1:9".parse().unwrap(),
+            identity: Cow::Borrowed(b"i"),
+            route: "chat.chatHandler.send".into(),
+            notify: false,
+            body: Cow::Borrowed(b"{}"),
+        });
+        let packed = pack(&ask).unwrap();
+        let Ask::Forward(forward) = unpack(&packed).unwrap() else { panic!("not a forward") };
+        assert_eq!((forward.session, &*forward.route), (SessionId(7), "chat.chatHandler.send"));
+        assert!(matches!(forward.body, Cow::Borrowed(b"{}")), "{:?}", forward.body);
+        assert!(matches!(forward.route, Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn an_answer_keeps_its_fault() {
+        let fault = Fault::new(404, "no such room").with("room", 1);
+        let read = unpack_answer(pack_answer(Err(fault))).unwrap_err();
+        assert_eq!((read.code(), read.reason()), (404, "no such room"));
+        assert_eq!(unpack_answer(pack_answer(Ok(Bytes::from_static(b"x")))).unwrap(), "x");
+    }
+
+    #[test]
+    fn session_ids_come_back() {
+        let ids = [SessionId(1), SessionId(u64::MAX)];
+        let packed = pack_sessions(ids.into_iter());
+        assert!(unpack_sessions(&packed).eq(ids));
+    }
+}

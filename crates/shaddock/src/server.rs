@@ -1,0 +1,288 @@
+//! What one kind of server does: `Server`, and the running one: `ServerHandle`.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+
+use crate::app::AppHandle;
+use crate::channel::{Channel, Channels};
+use crate::cluster::Cluster;
+use crate::component::{Component, DynComponent};
+use crate::config;
+use crate::error::Result;
+use crate::handler::filter::{Around, Filter};
+use crate::handler::{Endpoint, Handler, IntoEndpoint};
+use crate::ids::{Kind, Member, ServerId};
+use crate::router::Rule;
+use crate::rpc::{Remote, RemoteClient, Rpc};
+use crate::running::Core;
+use crate::session::{Moved, Session};
+use crate::tasks::Tasks;
+
+/// What the servers of one kind do: handlers, remotes, filters, hooks.
+///
+/// # Examples
+///
+/// ```
+/// use shaddock::{Msg, Result, Server};
+///
+/// async fn echo(Msg(message): Msg<serde_json::Value>) -> Result<serde_json::Value> {
+///     Ok(message)
+/// }
+///
+/// let connector = Server::frontend("connector").on("entryHandler.echo", echo);
+/// # let _ = connector;
+/// ```
+pub struct Server {
+    pub(crate) kind: String,
+    pub(crate) frontend: bool,
+    pub(crate) endpoints: Vec<(String, Endpoint)>,
+    pub(crate) remotes: Vec<Remote>,
+    pub(crate) filters: Vec<Arc<dyn Around>>,
+    pub(crate) remote_filters: Vec<Arc<dyn Around>>,
+    pub(crate) rule: Option<Rule>,
+    pub(crate) on_close: Option<Endpoint>,
+    pub(crate) on_moved: FxHashMap<String, MovedHook>,
+    pub(crate) on_lost_member: Option<LostHook>,
+    pub(crate) states: Vec<(TypeId, MakeState)>,
+    pub(crate) components: Vec<MakeComponent>,
+}
+
+pub(crate) type MovedHook =
+    Arc<dyn Fn(ServerHandle, Session, Moved) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+pub(crate) type LostHook = Arc<dyn Fn(Channel, Member) + Send + Sync>;
+pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
+pub(crate) type MakeState = Arc<dyn Fn(&ServerHandle) -> AnyState + Send + Sync>;
+pub(crate) type MakeComponent = Arc<dyn Fn(&ServerHandle) -> Arc<dyn DynComponent> + Send + Sync>;
+
+impl Server {
+    /// Servers that clients connect to.
+    pub fn frontend(kind: &str) -> Server {
+        Server::new(kind, true)
+    }
+
+    /// Servers that only other servers talk to.
+    pub fn backend(kind: &str) -> Server {
+        Server::new(kind, false)
+    }
+
+    fn new(kind: &str, frontend: bool) -> Server {
+        Server {
+            kind: kind.to_owned(),
+            frontend,
+            endpoints: Vec::new(),
+            remotes: Vec::new(),
+            filters: Vec::new(),
+            remote_filters: Vec::new(),
+            rule: None,
+            on_close: None,
+            on_moved: FxHashMap::default(),
+            on_lost_member: None,
+            states: Vec::new(),
+            components: Vec::new(),
+        }
+    }
+
+    /// Answers the route `kind.handler.method`, given as `handler.method`, with a [`Handler`].
+    ///
+    /// The messages of one session are handled one after another; [`Handler::concurrent`] lets
+    /// those to one handler overtake each other.
+    #[must_use]
+    pub fn on<Args>(mut self, route: &str, handler: impl IntoEndpoint<Args>) -> Server {
+        self.endpoints.push((route.to_owned(), handler.into_endpoint()));
+        self
+    }
+
+    /// Answers the calls of other servers. `#[remote]` traits give such a [`Remote`] by `serve`.
+    #[must_use]
+    pub fn remote(mut self, remote: Remote) -> Server {
+        self.remotes.push(remote);
+        self
+    }
+
+    /// Puts a filter around the handlers of this kind. The first one given is the outermost.
+    #[must_use]
+    pub fn filter(mut self, filter: impl Filter) -> Server {
+        self.filters.push(Arc::new(filter));
+        self
+    }
+
+    /// Puts a filter around the remotes of this kind. The first one given is the outermost.
+    #[must_use]
+    pub fn remote_filter(mut self, filter: impl Filter) -> Server {
+        self.remote_filters.push(Arc::new(filter));
+        self
+    }
+
+    /// Says which key of a session decides which server of this kind its messages go to.
+    ///
+    /// The same key goes to the same server, from everywhere, as long as that server lives. Without
+    /// a rule the key is the uid, or the session's id where there is none.
+    #[must_use]
+    pub fn route_by(
+        mut self,
+        key: impl Fn(&Session) -> Result<String> + Send + Sync + 'static,
+    ) -> Server {
+        self.rule = Some(Rule::Key(Arc::new(key)));
+        self
+    }
+
+    /// Says which server of this kind a session's messages go to, among those that live, sorted by id.
+    #[must_use]
+    pub fn route_with(
+        mut self,
+        choose: impl Fn(&Session, &[ServerId]) -> Result<ServerId> + Send + Sync + 'static,
+    ) -> Server {
+        self.rule = Some(Rule::Choose(Arc::new(choose)));
+        self
+    }
+
+    /// Runs when a session of this front-end has ended, once, however it ended: after everything
+    /// it had under way, here and on back-ends. A [`Handler`] without a message.
+    #[must_use]
+    pub fn on_close<Args: 'static>(mut self, hook: impl Handler<Args>) -> Server {
+        self.on_close = Some(IntoEndpoint::<Args>::into_endpoint(hook));
+        self
+    }
+
+    /// Runs for each session of this front-end whose key for servers of `kind` has another owner
+    /// now, since one died, came back or was added: before any further message of that session.
+    #[must_use]
+    pub fn on_moved<Fut>(
+        mut self,
+        kind: &str,
+        hook: impl Fn(ServerHandle, Session, Moved) -> Fut + Send + Sync + 'static,
+    ) -> Server
+    where
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let hook: MovedHook = Arc::new(move |server, session, moved| {
+            Box::pin(hook(server, session, moved))
+        });
+        self.on_moved.insert(kind.to_owned(), hook);
+        self
+    }
+
+    /// Runs for each member of a channel of these servers that was taken out because its front-end
+    /// died. It must not block.
+    #[must_use]
+    pub fn on_lost_member(
+        mut self,
+        hook: impl Fn(Channel, Member) + Send + Sync + 'static,
+    ) -> Server {
+        self.on_lost_member = Some(Arc::new(hook));
+        self
+    }
+
+    /// Gives each server of this kind a state of its own, for [`State<T>`](crate::State).
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(
+        mut self,
+        make: impl Fn(&ServerHandle) -> T + Send + Sync + 'static,
+    ) -> Server {
+        self.states.push((TypeId::of::<T>(), Arc::new(move |server| Arc::new(make(server)))));
+        self
+    }
+
+    /// Gives each server of this kind a component: started before it is reachable, stopped after.
+    #[must_use]
+    pub fn component<C: Component>(
+        mut self,
+        make: impl Fn(&ServerHandle) -> C + Send + Sync + 'static,
+    ) -> Server {
+        self.components.push(Arc::new(move |server| Arc::new(make(server))));
+        self
+    }
+
+    /// What clients may ask, as `kind.handler.method`.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = String> {
+        self.endpoints.iter().map(|(route, _)| format!("{}.{route}", self.kind))
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routes: Vec<_> = self.routes().collect();
+        f.debug_struct("Server").field("kind", &self.kind).field("routes", &routes).finish_non_exhaustive()
+    }
+}
+
+/// A server that runs. Cheap to clone; an argument of handlers.
+#[derive(Clone)]
+pub struct ServerHandle(pub(crate) Arc<Core>);
+
+impl ServerHandle {
+    /// What it is called.
+    pub fn id(&self) -> &ServerId {
+        &self.0.id
+    }
+
+    /// What kind it is.
+    pub fn kind(&self) -> &Kind {
+        &self.0.kind
+    }
+
+    /// Its entry in servers.json.
+    pub fn entry(&self) -> &config::Server {
+        &self.0.entry
+    }
+
+    /// A key of its entry in servers.json that is the application's own.
+    pub fn extra(&self, key: &str) -> Option<&Value> {
+        self.0.entry.extra.get(key)
+    }
+
+    /// The application it belongs to.
+    pub fn app(&self) -> &AppHandle {
+        &self.0.app
+    }
+
+    /// Its channels.
+    pub fn channels(&self) -> Channels {
+        self.0.channels.clone()
+    }
+
+    /// The servers around it.
+    pub fn cluster(&self) -> Cluster {
+        Cluster::new(self.0.router.clone(), self.0.pusher.clone(), self.0.app.clone())
+    }
+
+    /// A caller of the remote `C`.
+    ///
+    /// # Errors
+    ///
+    /// If the remote was given a kind that can't be the name of one.
+    pub fn rpc<C: RemoteClient>(&self) -> Result<Rpc<C>> {
+        Rpc::new(self.0.router.clone())
+    }
+
+    /// Its own state of this type, or else the application's.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let own = self.0.states.get().and_then(|states| states.get(&TypeId::of::<T>()));
+        match own {
+            Some(state) => state.clone().downcast().ok(),
+            None => self.0.app.state(),
+        }
+    }
+
+    /// Its tasks: what is spawned there is waited for when the server stops.
+    pub fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    /// How many sessions it holds, if it is a front-end.
+    pub fn session_count(&self) -> usize {
+        self.0.frontend.as_ref().map_or(0, |frontend| frontend.table.len())
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerHandle({})", self.id())
+    }
+}

@@ -1,0 +1,192 @@
+//! What others leave for the task of a connection: frames for the client, orders for the task.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::task::Waker;
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+
+use super::Moved;
+
+/// Something the task of a connection is told to do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Close, after a kick package with this reason if there is one.
+    Kick(Option<String>),
+    /// Run the hook of a key that has another owner now, before any further message.
+    Moved(Moved),
+}
+
+/// What a mailbox holds at most: beyond it the client is closed, for it does not read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) frames: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Frames for one client, in order, within bounds, and orders for its task.
+///
+/// Whoever posts never waits. An empty mailbox holds no memory beyond itself.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+    waker: AtomicWaker,
+    bounds: Bounds,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    orders: Vec<Order>,
+    shut: Option<Shut>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shut {
+    Overflow,
+    Closed,
+}
+
+/// Why a frame was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refused {
+    /// It was one too many: the client is being closed for not reading.
+    Full,
+    /// The connection has ended, or is about to.
+    Closed,
+}
+
+/// What a visit to the mailbox brought.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    pub(crate) orders: Vec<Order>,
+    /// Frames remain, for the next visit.
+    pub(crate) more: bool,
+    /// Something was refused for want of room.
+    pub(crate) overflow: bool,
+}
+
+impl Mailbox {
+    pub(crate) fn new(bounds: Bounds) -> Mailbox {
+        Mailbox { state: Mutex::default(), waker: AtomicWaker::new(), bounds }
+    }
+
+    /// Leaves a frame for the client.
+    pub(crate) fn post(&self, frame: Bytes) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if state.shut.is_some() {
+            return Err(Refused::Closed);
+        }
+        let full = self.bounds.frames <= state.frames.len()
+            || self.bounds.bytes < state.bytes + frame.len();
+        if full {
+            state.shut = Some(Shut::Overflow);
+            state.frames = VecDeque::new();
+            state.bytes = 0;
+        } else {
+            state.bytes += frame.len();
+            state.frames.push_back(frame);
+            // Whoever posted the first one has woken the task already.
+            if 1 < state.frames.len() {
+                return Ok(());
+            }
+        }
+        drop(state);
+        self.waker.wake();
+        if full { Err(Refused::Full) } else { Ok(()) }
+    }
+
+    /// Tells the task to do something.
+    pub(crate) fn order(&self, order: Order) {
+        self.lock().orders.push(order);
+        self.waker.wake();
+    }
+
+    /// Wakes the task, to look again at what it waits for.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Who is to be woken when something is left.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Hands frames to `send` until it says there is no room for more.
+    pub(crate) fn collect(&self, mut send: impl FnMut(&Bytes) -> bool) -> Collected {
+        let mut state = self.lock();
+        let mut room = true;
+        while room && let Some(frame) = state.frames.pop_front() {
+            state.bytes -= frame.len();
+            room = send(&frame);
+        }
+        Collected {
+            orders: std::mem::take(&mut state.orders),
+            more: !state.frames.is_empty(),
+            overflow: state.shut == Some(Shut::Overflow),
+        }
+    }
+
+    /// Gives back what the queue has grown by, if nothing is in it.
+    pub(crate) fn shrink(&self) {
+        let mut state = self.lock();
+        if state.frames.is_empty() {
+            state.frames = VecDeque::new();
+        }
+    }
+
+    /// Takes nothing more.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.shut.get_or_insert(Shut::Closed);
+        state.frames = VecDeque::new();
+        state.bytes = 0;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(mailbox: &Mailbox) -> (Vec<Bytes>, Collected) {
+        let mut frames = Vec::new();
+        let collected = mailbox.collect(|frame| {
+            frames.push(frame.clone());
+            true
+        });
+        (frames, collected)
+    }
+
+    #[test]
+    fn frames_come_out_in_order() {
+        let mailbox = Mailbox::new(Bounds { frames: 4, bytes: 100 });
+        for frame in ["a", "b", "c"] {
+            mailbox.post(Bytes::from_static(frame.as_bytes())).unwrap();
+        }
+        let (frames, collected) = collect(&mailbox);
+        assert_eq!(frames, ["a", "b", "c"]);
+        assert!(!collected.more && !collected.overflow);
+    }
+
+    #[test]
+    fn one_frame_too_many_ends_it() {
+        let mailbox = Mailbox::new(Bounds { frames: 1, bytes: 100 });
+        mailbox.post(Bytes::from_static(b"a")).unwrap();
+        assert_eq!(mailbox.post(Bytes::from_static(b"b")), Err(Refused::Full));
+        assert_eq!(mailbox.post(Bytes::from_static(b"c")), Err(Refused::Closed));
+        assert!(collect(&mailbox).1.overflow);
+    }
+
+    #[test]
+    fn one_byte_too_many_ends_it() {
+        let mailbox = Mailbox::new(Bounds { frames: 9, bytes: 3 });
+        mailbox.post(Bytes::from_static(b"abc")).unwrap();
+        assert_eq!(mailbox.post(Bytes::from_static(b"d")), Err(Refused::Full));
+    }
+}

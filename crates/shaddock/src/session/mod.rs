@@ -1,0 +1,345 @@
+//! One client connection, as handlers see it: `Session`.
+
+pub(crate) mod connection;
+pub(crate) mod lane;
+pub(crate) mod mailbox;
+pub(crate) mod record;
+pub(crate) mod remote;
+pub(crate) mod table;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::channel::push::Pusher;
+use crate::error::{Fault, Result};
+use crate::ids::{Member, ServerId, SessionId, Uid};
+use crate::rpc::caller::{Caller, RpcError};
+use record::Record;
+
+/// One client connection. The same on the front-end that holds it and on back-ends.
+///
+/// Settings and the uid live on the front-end. What changes them there takes effect at once; on a
+/// back-end it travels there and is awaited, and this copy changes with it. A back-end's copy was
+/// made when the message was sent: what others changed since is not in it.
+///
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Session(Place);
+
+#[derive(Clone)]
+enum Place {
+    Here(Arc<Record>),
+    Far(Arc<Far>),
+}
+
+/// A session of another server's.
+struct Far {
+    id: SessionId,
+    frontend: ServerId,
+    peer: SocketAddr,
+    state: Mutex<Identity>,
+    caller: Caller,
+    pusher: Pusher,
+}
+
+/// Who a session is: what travels with each of its messages.
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uid: Option<Uid>,
+    #[serde(rename = "s", default, skip_serializing_if = "Map::is_empty")]
+    pub(crate) settings: Map<String, Value>,
+}
+
+/// A key's owner has changed: this session's messages to servers of `kind` go elsewhere now.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// The kind of server whose owner changed.
+    pub kind: crate::ids::Kind,
+    /// Where they went, if that server still lives.
+    pub from: Option<ServerId>,
+    /// Where they go now.
+    pub to: ServerId,
+}
+
+/// Why a session was not bound.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Somebody else is logged in under this uid, here or on another front-end.
+    #[error("another session is bound to this uid")]
+    Taken,
+    /// A session is bound once; this one is someone already.
+    #[error("the session is bound to {0} already")]
+    Bound(Uid),
+    /// The client has gone.
+    #[error("the session is closed")]
+    Closed,
+    /// It could not be found out whether the uid is free.
+    #[error("the session's front-end or the directory of uids can't be reached: {0}")]
+    Unreachable(String),
+}
+
+/// What can be changed in a session.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Change {
+    Bind { uid: Uid, unique: bool },
+    Unbind,
+    Update { set: Map<String, Value>, remove: Vec<String> },
+    Kick { reason: Option<String> },
+}
+
+/// Why it was not changed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Unchanged {
+    Taken,
+    Bound(Uid),
+    Closed,
+    Unreachable(String),
+}
+
+impl From<Unchanged> for BindError {
+    fn from(why: Unchanged) -> BindError {
+        match why {
+            Unchanged::Taken => BindError::Taken,
+            Unchanged::Bound(uid) => BindError::Bound(uid),
+            Unchanged::Closed => BindError::Closed,
+            Unchanged::Unreachable(what) => BindError::Unreachable(what),
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn here(record: Arc<Record>) -> Session {
+        Session(Place::Here(record))
+    }
+
+    pub(crate) fn far(
+        id: SessionId,
+        frontend: ServerId,
+        peer: SocketAddr,
+        identity: Identity,
+        caller: Caller,
+        pusher: Pusher,
+    ) -> Session {
+        let state = Mutex::new(identity);
+        Session(Place::Far(Arc::new(Far { id, frontend, peer, state, caller, pusher })))
+    }
+
+    /// Which connection it is.
+    pub fn id(&self) -> SessionId {
+        match &self.0 {
+            Place::Here(record) => record.id,
+            Place::Far(far) => far.id,
+        }
+    }
+
+    /// The front-end that holds the connection.
+    pub fn frontend(&self) -> &ServerId {
+        match &self.0 {
+            Place::Here(record) => &record.frontend.id,
+            Place::Far(far) => &far.frontend,
+        }
+    }
+
+    /// The address the client connected from.
+    pub fn remote_addr(&self) -> SocketAddr {
+        match &self.0 {
+            Place::Here(record) => record.peer,
+            Place::Far(far) => far.peer,
+        }
+    }
+
+    /// The user bound to it.
+    ///
+    /// # Errors
+    ///
+    /// A fault with code 500 if there is none.
+    pub fn uid(&self) -> Result<Uid> {
+        self.find_uid().ok_or_else(|| Fault::new(500, "the session is not bound to a uid"))
+    }
+
+    /// The user bound to it, if there is one.
+    pub fn find_uid(&self) -> Option<Uid> {
+        self.identity(|identity| identity.uid.clone())
+    }
+
+    /// The session as a member of channels.
+    ///
+    /// # Errors
+    ///
+    /// A fault with code 500 if it is not bound to a uid.
+    pub fn member(&self) -> Result<Member> {
+        Ok(Member { uid: self.uid()?, frontend: self.frontend().clone(), session: self.id() })
+    }
+
+    /// The setting `name`.
+    ///
+    /// # Errors
+    ///
+    /// A fault with code 500 if it was never set, or is not a `T`.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        self.identity(|identity| match identity.settings.get(name) {
+            Some(value) => T::deserialize(value)
+                .map_err(|error| Fault::internal(format!("the session's `{name}`: {error}"))),
+            None => Err(Fault::new(500, format!("the session has no `{name}`"))),
+        })
+    }
+
+    /// Sets one setting.
+    ///
+    /// # Errors
+    ///
+    /// If the value can't be written as JSON, the session is gone, or its front-end can't be reached.
+    pub async fn set(&self, name: &str, value: impl Serialize) -> Result<()> {
+        let set = Map::from_iter([(name.to_owned(), serde_json::to_value(value)?)]);
+        self.update(set).await
+    }
+
+    /// Sets several settings in one step.
+    ///
+    /// # Errors
+    ///
+    /// If the session is gone, or its front-end can't be reached.
+    pub async fn update(&self, set: Map<String, Value>) -> Result<()> {
+        self.change_settings(set, Vec::new()).await
+    }
+
+    /// Takes one setting out.
+    ///
+    /// # Errors
+    ///
+    /// If the session is gone, or its front-end can't be reached.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        self.change_settings(Map::new(), vec![name.to_owned()]).await
+    }
+
+    /// Says who the session belongs to. Several sessions may be bound to one uid.
+    ///
+    /// # Errors
+    ///
+    /// If it is bound to another uid already, is gone, or can't be reached.
+    pub async fn bind(&self, uid: impl Into<Uid>) -> Result<(), BindError> {
+        self.bind_as(uid.into(), false).await
+    }
+
+    /// Says who the session belongs to, if nobody else in the whole cluster is bound to `uid` this way.
+    ///
+    /// The claim is held until the session has ended and its close hook has run.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::Taken`] if another session holds the uid; else as [`bind`](Session::bind).
+    pub async fn bind_unique(&self, uid: impl Into<Uid>) -> Result<(), BindError> {
+        self.bind_as(uid.into(), true).await
+    }
+
+    /// Says that the session belongs to nobody any more.
+    ///
+    /// # Errors
+    ///
+    /// If the session is gone or can't be reached.
+    pub async fn unbind(&self) -> Result<(), BindError> {
+        self.change(Change::Unbind).await?;
+        if let Place::Far(far) = &self.0 {
+            far.lock().uid = None;
+        }
+        Ok(())
+    }
+
+    /// Closes the session. With a reason the client is told it in a kick package.
+    ///
+    /// Returns when the front-end has been told; the close hook runs after what is being handled.
+    /// To kick a session that has gone already is no error.
+    ///
+    /// # Errors
+    ///
+    /// If the front-end can't be reached.
+    pub async fn kick(&self, reason: Option<&str>) -> Result<()> {
+        let reason = reason.map(str::to_owned);
+        match self.change(Change::Kick { reason }).await {
+            Ok(()) | Err(BindError::Closed) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Pushes to this client alone.
+    ///
+    /// # Errors
+    ///
+    /// If the body can't be written as JSON, does not fit the route's schema, or the front-end
+    /// can't be reached. A client that has gone is no error.
+    pub fn push(&self, route: &str, body: &impl Serialize) -> Result<()> {
+        match &self.0 {
+            Place::Here(record) => record.push(route, &record.frontend.pusher.encode(route, body)?),
+            Place::Far(far) => {
+                let body = far.pusher.encode(route, body)?;
+                far.pusher.push_to(&far.frontend, &[far.id], route, &body)
+            }
+        }
+    }
+
+    pub(crate) fn identity<R>(&self, read: impl FnOnce(&Identity) -> R) -> R {
+        match &self.0 {
+            Place::Here(record) => record.identity(read),
+            Place::Far(far) => read(&far.lock()),
+        }
+    }
+
+    async fn change_settings(&self, set: Map<String, Value>, remove: Vec<String>) -> Result<()> {
+        let copy = matches!(self.0, Place::Far(_)).then(|| (set.clone(), remove.clone()));
+        self.change(Change::Update { set, remove }).await?;
+        if let (Place::Far(far), Some((set, remove))) = (&self.0, copy) {
+            far.lock().update(set, &remove);
+        }
+        Ok(())
+    }
+
+    async fn bind_as(&self, uid: Uid, unique: bool) -> Result<(), BindError> {
+        self.change(Change::Bind { uid: uid.clone(), unique }).await?;
+        if let Place::Far(far) = &self.0 {
+            far.lock().uid = Some(uid);
+        }
+        Ok(())
+    }
+
+    async fn change(&self, change: Change) -> Result<(), BindError> {
+        match &self.0 {
+            Place::Here(record) => record.apply(change).await.map_err(BindError::from),
+            Place::Far(far) => {
+                let ask = far.caller.remote(&far.frontend, remote::SERVICE, remote::CHANGE);
+                let done: Result<Result<(), Unchanged>, RpcError> = ask.call(&(far.id, change)).await;
+                match done {
+                    Ok(done) => done.map_err(BindError::from),
+                    Err(error) => Err(BindError::Unreachable(error.to_string())),
+                }
+            }
+        }
+    }
+}
+
+impl Identity {
+    fn update(&mut self, set: Map<String, Value>, remove: &[String]) {
+        self.settings.extend(set);
+        for name in remove {
+            self.settings.shift_remove(name);
+        }
+    }
+}
+
+impl Far {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Identity> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({} at {}, uid {:?})", self.id(), self.frontend(), self.find_uid())
+    }
+}

@@ -1,0 +1,46 @@
+//! What other servers ask of the sessions of this front-end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use super::record::Frontend;
+use super::{Change, Unchanged};
+use crate::error::Result;
+use crate::ids::SessionId;
+use crate::rpc::{RemoteService, decode_args, encode_result};
+
+/// The name of the remote. Applications can't have one of this name: it is no identifier.
+pub(crate) const SERVICE: &str = "@sessions";
+/// Changes one session: `(SessionId, Change) -> Result<(), Unchanged>`.
+pub(crate) const CHANGE: &str = "change";
+/// Kicks all sessions of a uid: `(uid, reason)`.
+pub(crate) const KICK: &str = "kick";
+
+/// Does to the sessions here what other servers ask.
+pub(crate) struct Sessions(pub(crate) Arc<Frontend>);
+
+impl RemoteService for Sessions {
+    fn call(self: Arc<Self>, method: &str, args: Bytes) -> Option<BoxFuture<'static, Result<Bytes>>> {
+        match method {
+            CHANGE => Some(Box::pin(async move {
+                let (id, change): (SessionId, Change) = decode_args(&args)?;
+                let changed = match self.0.table.get(id) {
+                    Some(record) => record.apply(change).await,
+                    None => Err(Unchanged::Closed),
+                };
+                encode_result(&changed)
+            })),
+            KICK => Some(Box::pin(async move {
+                let (uid, reason): (String, Option<String>) = decode_args(&args)?;
+                for record in self.0.table.of_uid(&uid) {
+                    // Of one that has gone meanwhile nothing is left to do.
+                    let _ = record.apply(Change::Kick { reason: reason.clone() }).await;
+                }
+                encode_result(&())
+            })),
+            _ => None,
+        }
+    }
+}

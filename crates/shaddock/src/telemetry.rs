@@ -1,0 +1,196 @@
+//! Counters, and the page where Prometheus reads them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse as _;
+use axum::routing::get;
+use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder as _};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::app::AppHandle;
+use crate::ids::ServerId;
+
+/// The counters of one application. Not the process's: two applications may live in one.
+#[derive(Clone)]
+pub(crate) struct Telemetry(Arc<PrometheusRecorder>);
+
+const METADATA: Metadata<'static> = Metadata::new("shaddock", Level::INFO, None);
+
+impl Telemetry {
+    pub(crate) fn new() -> Telemetry {
+        Telemetry(Arc::new(PrometheusBuilder::new().build_recorder()))
+    }
+
+    fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        self.0.register_counter(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+        self.0.register_gauge(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    pub(crate) fn render(&self) -> String {
+        self.0.handle().render()
+    }
+
+    fn server(id: &ServerId) -> Vec<Label> {
+        vec![Label::new("server", id.to_string())]
+    }
+}
+
+/// What a server counts.
+#[derive(Clone)]
+pub(crate) struct ServerMetrics {
+    /// Messages handled here.
+    pub(crate) handled: Counter,
+    /// Messages sent on to other servers.
+    pub(crate) forwarded: Counter,
+    /// Requests that ended in a fault.
+    pub(crate) faults: Counter,
+    pub(crate) timeouts: Counter,
+    pub(crate) panics: Counter,
+    pub(crate) remote_calls: Counter,
+    /// Jobs refused because a lane was full.
+    pub(crate) lane_overflows: Counter,
+    /// Members taken out of channels because their front-end died.
+    pub(crate) lost_members: Counter,
+    /// Casts of other servers that got lost on the way.
+    pub(crate) missed: Counter,
+}
+
+impl ServerMetrics {
+    pub(crate) fn new(telemetry: &Telemetry, id: &ServerId) -> ServerMetrics {
+        let counter = |name| telemetry.counter(name, Telemetry::server(id));
+        ServerMetrics {
+            handled: counter("shaddock_messages_handled_total"),
+            forwarded: counter("shaddock_messages_forwarded_total"),
+            faults: counter("shaddock_faults_total"),
+            timeouts: counter("shaddock_timeouts_total"),
+            panics: counter("shaddock_panics_total"),
+            remote_calls: counter("shaddock_remote_calls_total"),
+            lane_overflows: counter("shaddock_lane_overflows_total"),
+            lost_members: counter("shaddock_lost_members_total"),
+            missed: counter("shaddock_missed_casts_total"),
+        }
+    }
+}
+
+/// What a front-end counts.
+#[derive(Clone)]
+pub(crate) struct FrontendMetrics {
+    telemetry: Telemetry,
+    id: ServerId,
+    /// Sessions now.
+    pub(crate) sessions: Gauge,
+    pub(crate) connections: Counter,
+    /// Messages that came from clients.
+    pub(crate) messages: Counter,
+    /// Messages that were none, or too many.
+    pub(crate) malformed: Counter,
+    pub(crate) rate_limited: Counter,
+    /// Pushes left for clients.
+    pub(crate) pushed: Counter,
+    /// Clients that did not read what was left for them.
+    pub(crate) overflows: Counter,
+    /// Times we stopped reading from a client because its lane was full.
+    pub(crate) suspensions: Counter,
+    pub(crate) bytes_in: Counter,
+    pub(crate) bytes_out: Counter,
+}
+
+impl FrontendMetrics {
+    pub(crate) fn new(telemetry: &Telemetry, id: &ServerId) -> FrontendMetrics {
+        let counter = |name| telemetry.counter(name, Telemetry::server(id));
+        FrontendMetrics {
+            telemetry: telemetry.clone(),
+            id: id.clone(),
+            sessions: telemetry.gauge("shaddock_sessions", Telemetry::server(id)),
+            connections: counter("shaddock_connections_total"),
+            messages: counter("shaddock_messages_total"),
+            malformed: counter("shaddock_malformed_messages_total"),
+            rate_limited: counter("shaddock_rate_limited_total"),
+            pushed: counter("shaddock_pushes_delivered_total"),
+            overflows: counter("shaddock_overflows_total"),
+            suspensions: counter("shaddock_suspensions_total"),
+            bytes_in: counter("shaddock_received_bytes_total"),
+            bytes_out: counter("shaddock_sent_bytes_total"),
+        }
+    }
+
+    /// A connection that did not become a session.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.labelled("shaddock_refused_connections_total", reason);
+    }
+
+    /// A session that ended.
+    pub(crate) fn closed(&self, reason: &'static str) {
+        self.labelled("shaddock_closed_sessions_total", reason);
+    }
+
+    fn labelled(&self, name: &'static str, reason: &'static str) {
+        let mut labels = Telemetry::server(&self.id);
+        labels.push(Label::new("reason", reason));
+        self.telemetry.counter(name, labels).increment(1);
+    }
+}
+
+/// What a server counts of its pushes.
+#[derive(Clone)]
+pub(crate) struct PushMetrics {
+    /// One for each front-end that a push goes to.
+    pub(crate) sent: Counter,
+    pub(crate) unsent: Counter,
+}
+
+impl PushMetrics {
+    pub(crate) fn new(telemetry: &Telemetry, id: &ServerId) -> PushMetrics {
+        PushMetrics {
+            sent: telemetry.counter("shaddock_pushes_sent_total", Telemetry::server(id)),
+            unsent: telemetry.counter("shaddock_pushes_unsent_total", Telemetry::server(id)),
+        }
+    }
+}
+
+impl fmt::Debug for PushMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushMetrics").finish_non_exhaustive()
+    }
+}
+
+/// Serves `/metrics` and `/health` until the application stops.
+pub(crate) fn serve(app: &AppHandle, listener: TcpListener) {
+    let (metrics, health) = (app.clone(), app.clone());
+    let pages = Router::new()
+        .route("/metrics", get(async move || {
+            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.telemetry().render())
+        }))
+        .route("/health", get(async move || {
+            let servers: Vec<_> = health
+                .servers()
+                .iter()
+                .map(|server| json!({ "id": server.id(), "sessions": server.session_count() }))
+                .collect();
+            let stopping = health.is_stopping();
+            let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            let state = if stopping { "stopping" } else { "ok" };
+            let body = json!({ "status": state, "servers": servers }).to_string();
+            (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+        }));
+    app.tasks().spawn("metrics", async move |stop| {
+        let served = axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::error!(%error, "metrics are not served any more");
+        }
+    });
+}
+
+/// Binds the address where [`serve`] listens.
+pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
