@@ -258,7 +258,7 @@ describe('heartbeats', { skip: chat.missing, concurrency: true }, () => {
       client.close();
     });
 
-    test(`a client that stops beating is cut off over ${form.transport}, whatever else it says`, async () => {
+    test(`a client that stops beating is cut off over ${form.transport}`, async () => {
       const rid = newRoom();
       const friend = await login(forms[0], 'friend', rid);
       const client = new Original(form);

@@ -9,7 +9,8 @@ use crate::read::{self, Method, Remote};
 
 pub(crate) fn remote(kind: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let remote = Remote::read(kind, item)?;
-    let (declared, client, client_of_all) = (declared(&remote), client(&remote), client_of_all(&remote));
+    let (declared, client, client_of_all) =
+        (declared(&remote), client(&remote), client_of_all(&remote));
     Ok(quote! { #declared #client #client_of_all })
 }
 
@@ -21,8 +22,10 @@ fn declared(remote: &Remote) -> ItemTrait {
     item.supertraits.push(parse_quote!(::std::marker::Sync));
     item.supertraits.push(parse_quote!('static));
     for item in &mut item.items {
-        let TraitItem::Fn(method) = item else { continue };
-        method.attrs.retain(|attr| !read::oneway(attr));
+        let TraitItem::Fn(method) = item else {
+            continue;
+        };
+        method.attrs.retain(|attr| !read::is_oneway(attr));
         method.sig.asyncness = None;
         if let ReturnType::Type(_, output) = &mut method.sig.output {
             *output = parse_quote! {
@@ -35,7 +38,11 @@ fn declared(remote: &Remote) -> ItemTrait {
 }
 
 fn serve(remote: &Remote) -> TraitItem {
-    let Remote { kind, item, methods } = remote;
+    let Remote {
+        kind,
+        item,
+        methods,
+    } = remote;
     let name = &item.ident;
     let wire_name = name.unraw().to_string();
     let service = format_ident!("{name}Service");
@@ -45,7 +52,9 @@ fn serve(remote: &Remote) -> TraitItem {
     });
     let arms = methods.iter().map(|method| {
         let (cfgs, wire_name, tuple) = (cfgs(method), method.wire_name(), method.tuple());
-        let Method { name: method, args, .. } = method;
+        let Method {
+            name: method, args, ..
+        } = method;
         quote_spanned! { at(method) =>
             #(#cfgs)*
             #wire_name => ::std::option::Option::Some(::std::boxed::Box::pin(async move {
@@ -54,7 +63,14 @@ fn serve(remote: &Remote) -> TraitItem {
             })),
         }
     });
-    let doc = format!(" Serves this remote: for a `Server` of kind `{}`.", kind.value());
+    let doc = format!(
+        " Serves this remote: for a `Server` of kind `{}`.",
+        kind.value()
+    );
+    let future = quote! {
+        dyn ::std::future::Future<Output = ::shaddock::Result<::shaddock::rpc::Bytes>>
+            + ::std::marker::Send
+    };
     parse_quote! {
         #[doc = #doc]
         ///
@@ -75,15 +91,7 @@ fn serve(remote: &Remote) -> TraitItem {
                     self: ::std::sync::Arc<Self>,
                     method: &str,
                     args: ::shaddock::rpc::Bytes,
-                ) -> ::std::option::Option<
-                    ::std::pin::Pin<
-                        ::std::boxed::Box<
-                            dyn ::std::future::Future<
-                                    Output = ::shaddock::Result<::shaddock::rpc::Bytes>,
-                                > + ::std::marker::Send,
-                        >,
-                    >,
-                > {
+                ) -> ::std::option::Option<::std::pin::Pin<::std::boxed::Box<#future>>> {
                     match method {
                         #(#arms)*
                         _ => ::std::option::Option::None,
@@ -100,13 +108,24 @@ fn serve(remote: &Remote) -> TraitItem {
 
 /// The caller of one server.
 fn client(remote: &Remote) -> TokenStream {
-    let Remote { kind, item, methods } = remote;
+    let Remote {
+        kind,
+        item,
+        methods,
+    } = remote;
     let (vis, name, remote_name) = (&item.vis, &item.ident, item.ident.unraw().to_string());
     let client = format_ident!("{name}Client");
     let client_of_all = format_ident!("{name}ClientAll");
     let methods = methods.iter().map(|method| {
         let (wire_name, tuple) = (method.wire_name(), method.tuple());
-        let Method { attrs, name, args, types, result, oneway } = method;
+        let Method {
+            attrs,
+            name,
+            args,
+            types,
+            result,
+            oneway,
+        } = method;
         if *oneway {
             quote_spanned! { at(name) =>
                 #(#attrs)*
@@ -167,7 +186,14 @@ fn client_of_all(remote: &Remote) -> TokenStream {
     let client = format_ident!("{name}ClientAll");
     let methods = methods.iter().map(|method| {
         let (wire_name, tuple) = (method.wire_name(), method.tuple());
-        let Method { attrs, name, args, types, result, oneway } = method;
+        let Method {
+            attrs,
+            name,
+            args,
+            types,
+            result,
+            oneway,
+        } = method;
         if *oneway {
             quote_spanned! { at(name) =>
                 #(#attrs)*
@@ -222,7 +248,11 @@ impl Method {
 
 /// Where a method may be left out, so may what calls it.
 fn cfgs(method: &Method) -> Vec<&Attribute> {
-    method.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect()
+    method
+        .attrs
+        .iter()
+        .filter(|attr| attr.path().is_ident("cfg"))
+        .collect()
 }
 
 /// Code of ours whose faults are the method's: that a type can't be sent is said where the method is.

@@ -1,10 +1,13 @@
 //! What a remote is made from, read out of the trait; or one sentence for each thing that is wrong.
 
+use std::fmt::Display;
+
 use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::ToTokens as _;
+use quote::ToTokens;
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, Item, ItemTrait, LitStr, Meta, Pat, PatType,
-    PathArguments, Result, ReturnType, Signature, TraitItem, TraitItemFn, Type,
+    Attribute, Error, FnArg, GenericArgument, Generics, Item, ItemTrait, LitStr, Meta, Pat,
+    PatIdent, PatType, PathArguments, Receiver, Result, ReturnType, Signature, TraitItem,
+    TraitItemFn, Type,
 };
 
 /// A trait that can be a remote.
@@ -31,9 +34,9 @@ impl Remote {
         let kind = read_kind(kind)?;
         let item = match syn::parse2(item)? {
             Item::Trait(item) => item,
-            other => return Err(Error::new_spanned(other, "`#[remote]` goes on a trait")),
+            other => return refuse(other, "`#[remote]` goes on a trait"),
         };
-        check_trait(&item)?;
+        check_concrete(&item.generics)?;
         let mut methods = Vec::new();
         let mut errors: Option<Error> = None;
         for method in item.items.iter().map(Method::read) {
@@ -44,7 +47,11 @@ impl Remote {
             }
         }
         match errors {
-            None => Ok(Remote { kind, item, methods }),
+            None => Ok(Remote {
+                kind,
+                item,
+                methods,
+            }),
             Some(errors) => Err(errors),
         }
     }
@@ -53,26 +60,28 @@ impl Remote {
 impl Method {
     fn read(item: &TraitItem) -> Result<Method> {
         let TraitItem::Fn(method) = item else {
-            return Err(Error::new_spanned(
+            return refuse(
                 item,
                 "a remote has methods and nothing else: put this in another trait",
-            ));
+            );
         };
         check_method(method)?;
-        let oneway = is_oneway(method)?;
         let (args, types) = read_args(&method.sig)?;
         let result = read_result(&method.sig)?;
-        if oneway && !is_unit(&result) {
-            return Err(Error::new_spanned(
-                &method.sig.output,
-                "nobody waits for what a one-way method gives: let it return `Result<()>`",
-            ));
-        }
+        let oneway = read_oneway(method, &result)?;
         let is_for_callers = |attr: &&Attribute| {
-            ["cfg", "deprecated", "doc"].iter().any(|name| attr.path().is_ident(name))
+            ["cfg", "deprecated", "doc"]
+                .iter()
+                .any(|name| attr.path().is_ident(name))
         };
+        let attrs = method
+            .attrs
+            .iter()
+            .filter(is_for_callers)
+            .cloned()
+            .collect();
         Ok(Method {
-            attrs: method.attrs.iter().filter(is_for_callers).cloned().collect(),
+            attrs,
             name: method.sig.ident.clone(),
             args,
             types,
@@ -82,156 +91,180 @@ impl Method {
     }
 }
 
-pub(crate) fn oneway(attr: &Attribute) -> bool {
+/// Whether an attribute is `#[oneway]`, which is ours alone.
+pub(crate) fn is_oneway(attr: &Attribute) -> bool {
     attr.path().is_ident("oneway")
 }
 
 fn read_kind(kind: TokenStream) -> Result<LitStr> {
     const WANTED: &str = "say which kind of server has this remote: `#[remote(\"chat\")]`";
-    if kind.is_empty() {
-        return Err(Error::new(proc_macro2::Span::call_site(), WANTED));
-    }
-    let kind: LitStr = syn::parse2(kind.clone()).map_err(|_| Error::new_spanned(kind, WANTED))?;
+    let Ok(kind) = syn::parse2::<LitStr>(kind.clone()) else {
+        return refuse(kind, WANTED);
+    };
+    let text = kind.value();
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if !(1..=64).contains(&kind.value().len()) || !kind.value().bytes().all(fits) {
-        return Err(Error::new_spanned(
+    if !(1..=64).contains(&text.len()) || !text.bytes().all(fits) {
+        return refuse(
             kind,
             "the kind of a server is 1 to 64 letters, digits, `_` and `-`",
-        ));
+        );
     }
     Ok(kind)
 }
 
-fn check_trait(item: &ItemTrait) -> Result<()> {
-    if let Some(keyword) = &item.unsafety {
-        return Err(Error::new_spanned(keyword, "a remote is a safe trait: leave out `unsafe`"));
-    }
-    if let Some(keyword) = &item.auto_token {
-        return Err(Error::new_spanned(keyword, "a remote is an ordinary trait: leave out `auto`"));
-    }
-    check_generics(&item.generics)
-}
-
-fn check_generics(generics: &syn::Generics) -> Result<()> {
-    const CONCRETE: &str = "servers call a remote by name, so nothing in it is generic: write the types themselves";
+fn check_concrete(generics: &Generics) -> Result<()> {
+    const WANTED: &str = "servers call a remote by name, so nothing in it is generic: \
+                          write the types themselves";
     if !generics.params.is_empty() {
-        return Err(Error::new_spanned(&generics.params, CONCRETE));
+        return refuse(&generics.params, WANTED);
     }
     match &generics.where_clause {
-        Some(clause) => Err(Error::new_spanned(clause, CONCRETE)),
+        Some(clause) => refuse(clause, WANTED),
         None => Ok(()),
     }
 }
 
 fn check_method(method: &TraitItemFn) -> Result<()> {
-    let sig = &method.sig;
-    let name = &sig.ident;
+    let name = &method.sig.ident;
     if name == "serve" || name == "server" {
-        let taken = format!("`#[remote]` writes a method `{name}` itself: give this one another name");
-        return Err(Error::new_spanned(name, taken));
+        let taken =
+            format!("`#[remote]` writes a method `{name}` itself: give this one another name");
+        return refuse(name, taken);
     }
-    if sig.asyncness.is_none() {
+    if method.sig.asyncness.is_none() {
         let wanted = format!("a remote is called over the network: write `async fn {name}`");
-        return Err(Error::new_spanned(sig.fn_token, wanted));
+        return refuse(method.sig.fn_token, wanted);
     }
-    if let Some(keyword) = &sig.constness {
-        return Err(Error::new_spanned(keyword, "a remote's method is a plain `async fn`: leave out `const`"));
-    }
-    if let Some(keyword) = &sig.unsafety {
-        return Err(Error::new_spanned(keyword, "a remote's method is a plain `async fn`: leave out `unsafe`"));
-    }
-    if let Some(abi) = &sig.abi {
-        return Err(Error::new_spanned(abi, "a remote's method is a plain `async fn`: leave out `extern`"));
+    if let Some(keyword) = &method.sig.unsafety {
+        return refuse(
+            keyword,
+            "a remote's method is called from afar, so it is safe: leave out `unsafe`",
+        );
     }
     if let Some(body) = &method.default {
-        return Err(Error::new_spanned(
+        return refuse(
             body,
             "a remote's method ends with `;` here: write its body where the trait is implemented",
-        ));
+        );
     }
-    check_generics(&sig.generics)
-}
-
-fn is_oneway(method: &TraitItemFn) -> Result<bool> {
-    let Some(attr) = method.attrs.iter().find(|attr| oneway(attr)) else { return Ok(false) };
-    match attr.meta {
-        Meta::Path(_) => Ok(true),
-        _ => Err(Error::new_spanned(attr, "`#[oneway]` takes no arguments")),
-    }
+    check_concrete(&method.sig.generics)
 }
 
 fn read_args(sig: &Signature) -> Result<(Vec<Ident>, Vec<Type>)> {
     // serde reads and writes tuples up to this long.
     const MOST: usize = 16;
     let mut inputs = sig.inputs.iter();
-    let first = inputs.next();
-    match first {
-        Some(FnArg::Receiver(me)) if me.colon_token.is_none() && me.mutability.is_none() && matches!(me.reference, Some((_, None))) => {}
-        Some(FnArg::Receiver(me)) => return Err(Error::new_spanned(
-            me,
-            "a remote answers many calls at once, so its methods take `&self`: put what changes behind a lock",
-        )),
-        Some(FnArg::Typed(_)) | None => return Err(Error::new(
-            sig.paren_token.span.open(),
-            "a remote's methods take `&self` first",
-        )),
+    match inputs.next() {
+        Some(FnArg::Receiver(Receiver {
+            reference: Some((_, None)),
+            mutability: None,
+            colon_token: None,
+            ..
+        })) => {}
+        Some(FnArg::Receiver(me)) => {
+            return refuse(
+                me,
+                "a remote answers many calls at once, so its methods take `&self`: \
+                 put what changes behind a lock",
+            );
+        }
+        Some(FnArg::Typed(arg)) => return refuse(arg, NO_SELF),
+        None => return refuse(&sig.ident, NO_SELF),
     }
-    let mut args = (Vec::new(), Vec::new());
+    let (mut names, mut types) = (Vec::new(), Vec::new());
     for input in inputs {
-        let FnArg::Typed(input) = input else { continue };
-        args.0.push(read_name(input)?);
-        check_sent(&input.ty, "an argument")?;
-        args.1.push((*input.ty).clone());
+        let FnArg::Typed(arg) = input else { continue };
+        check_sent(&arg.ty, "an argument")?;
+        names.push(read_name(arg)?);
+        types.push((*arg.ty).clone());
     }
-    if let Some(extra) = args.0.get(MOST) {
-        return Err(Error::new_spanned(extra, "a remote's method takes at most 16 arguments: put them in a struct"));
+    match names.get(MOST) {
+        Some(extra) => refuse(
+            extra,
+            "a remote's method takes at most 16 arguments: put them in a struct",
+        ),
+        None => Ok((names, types)),
     }
-    Ok(args)
 }
+
+const NO_SELF: &str = "a remote's methods take `&self` first";
 
 fn read_name(arg: &PatType) -> Result<Ident> {
     if let Some(attr) = arg.attrs.first() {
-        return Err(Error::new_spanned(attr, "an argument of a remote has no attributes: remove this one"));
+        return refuse(
+            attr,
+            "an argument of a remote has no attributes: remove this one",
+        );
     }
     match &*arg.pat {
-        Pat::Ident(pat) if pat.by_ref.is_none() && pat.mutability.is_none() && pat.subpat.is_none() => {
-            Ok(pat.ident.clone())
-        }
-        pat => Err(Error::new_spanned(
+        Pat::Ident(PatIdent {
+            by_ref: None,
+            mutability: None,
+            subpat: None,
+            ident,
+            ..
+        }) => Ok(ident.clone()),
+        pat => refuse(
             pat,
-            "an argument of a remote is a plain name here: take it apart where the trait is implemented",
-        )),
+            "an argument of a remote is a plain name here: \
+             take it apart where the trait is implemented",
+        ),
     }
 }
 
 fn read_result(sig: &Signature) -> Result<Type> {
-    const WANTED: &str = "a call can fail, so a remote's method returns `Result<T>`: write `-> Result<()>` if it gives nothing";
+    const WANTED: &str = "a call can fail, so a remote's method returns `Result<T>`: \
+                          write `-> Result<()>` if it gives nothing";
     let ReturnType::Type(_, output) = &sig.output else {
-        return Err(Error::new_spanned(&sig.ident, WANTED));
+        return refuse(&sig.ident, WANTED);
     };
-    let wrong = || Error::new_spanned(output, WANTED);
-    let Type::Path(path) = &**output else { return Err(wrong()) };
-    let last = path.path.segments.last().filter(|last| last.ident == "Result").ok_or_else(wrong)?;
-    let PathArguments::AngleBracketed(generics) = &last.arguments else { return Err(wrong()) };
-    let mut generics = generics.args.iter();
-    match (generics.next(), generics.next(), generics.next()) {
-        (Some(GenericArgument::Type(result)), None | Some(GenericArgument::Type(_)), None) => {
-            check_sent(result, "a result")?;
-            Ok(result.clone())
-        }
-        _ => Err(wrong()),
+    match result_of(output) {
+        Some(result) => check_sent(result, "a result").map(|()| result.clone()),
+        None => refuse(output, WANTED),
     }
 }
 
-fn is_unit(ty: &Type) -> bool {
-    matches!(ty, Type::Tuple(tuple) if tuple.elems.is_empty())
+/// The `T` of `Result<T>` and of `Result<T, E>`, however the path to it begins.
+fn result_of(output: &Type) -> Option<&Type> {
+    let Type::Path(path) = output else {
+        return None;
+    };
+    let last = path
+        .path
+        .segments
+        .last()
+        .filter(|last| last.ident == "Result")?;
+    let PathArguments::AngleBracketed(types) = &last.arguments else {
+        return None;
+    };
+    match types.args.first()? {
+        GenericArgument::Type(result) if types.args.len() <= 2 => Some(result),
+        _ => None,
+    }
+}
+
+fn read_oneway(method: &TraitItemFn, result: &Type) -> Result<bool> {
+    let Some(attr) = method.attrs.iter().find(|attr| is_oneway(attr)) else {
+        return Ok(false);
+    };
+    if !matches!(attr.meta, Meta::Path(_)) {
+        return refuse(attr, "`#[oneway]` takes no arguments");
+    }
+    match result {
+        Type::Tuple(unit) if unit.elems.is_empty() => Ok(true),
+        _ => refuse(
+            result,
+            "nobody waits for what a one-way method gives: let it return `Result<()>`",
+        ),
+    }
 }
 
 /// That a value of this type can be written on one server and read on another, as far as can be seen from here.
 fn check_sent(ty: &Type, what: &str) -> Result<()> {
     let sentence = |token: &TokenTree| match token {
         TokenTree::Punct(punct) if matches!(punct.as_char(), '&' | '\'') => Some(format!(
-            "{what} is sent to another server, so it borrows nothing: `String` for `&str`, `Vec<T>` for `&[T]`, `T` for `&T`"
+            "{what} is sent to another server, so it borrows nothing: \
+             `String` for `&str`, `Vec<T>` for `&[T]`, `T` for `&T`"
         )),
         TokenTree::Ident(ident) if ident == "impl" => Some(format!(
             "{what} is read again on another server: write its type instead of `impl`"
@@ -242,7 +275,7 @@ fn check_sent(ty: &Type, what: &str) -> Result<()> {
         _ => None,
     };
     match find(ty.to_token_stream(), &sentence) {
-        Some(sentence) => Err(Error::new_spanned(ty, sentence)),
+        Some(sentence) => refuse(ty, sentence),
         None => Ok(()),
     }
 }
@@ -253,4 +286,8 @@ fn find(tokens: TokenStream, sentence: &impl Fn(&TokenTree) -> Option<String>) -
         TokenTree::Group(group) => find(group.stream(), sentence),
         token => sentence(&token),
     })
+}
+
+fn refuse<T>(written: impl ToTokens, sentence: impl Display) -> Result<T> {
+    Err(Error::new_spanned(written, sentence))
 }

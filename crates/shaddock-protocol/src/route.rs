@@ -71,7 +71,7 @@ impl Route {
             let parts = text.split('.').filter(|_| !text.is_empty()).count();
             return Err(RouteError::Parts { parts });
         };
-        if text.split('.').any(str::is_empty) {
+        if first == 0 || second == first + 1 || usize::from(second) + 1 == text.len() {
             return Err(RouteError::EmptyPart);
         }
         Ok(Self {

@@ -29,7 +29,7 @@ pub fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, serde_json::Er
 ///
 /// Gives back the same bytes if there are none.
 pub fn escape(json: Bytes) -> Bytes {
-    if !json.iter().any(|&byte| 0xf0 <= byte) {
+    if !has_wide(&json) {
         return json;
     }
     let mut escaped = Vec::with_capacity(json.len() + 32);
@@ -41,14 +41,15 @@ pub fn escape(json: Bytes) -> Bytes {
 ///
 /// Gives back the same bytes if there is nothing to repair.
 pub fn repair(bytes: Bytes) -> ByteString {
-    let repaired = match lossy(&bytes) {
-        Cow::Owned(repaired) => Some(repaired),
+    ByteString::try_from(repaired(bytes)).expect("it is repaired")
+}
+
+fn repaired(bytes: Bytes) -> Bytes {
+    let text = match lossy(&bytes) {
+        Cow::Owned(text) => Some(text),
         Cow::Borrowed(_) => None,
     };
-    match repaired {
-        Some(text) => text.into(),
-        None => ByteString::try_from(bytes).expect("it was just found valid"),
-    }
+    text.map_or(bytes, Bytes::from)
 }
 
 /// As [`repair`], for borrowed bytes.
@@ -79,11 +80,7 @@ pub(crate) fn body(bytes: Bytes) -> Bytes {
     if bytes.is_empty() {
         return Bytes::from_static(b"{}");
     }
-    let repaired = match lossy(&bytes) {
-        Cow::Owned(repaired) => Some(repaired),
-        Cow::Borrowed(_) => None,
-    };
-    let json = pair_escapes(repaired.map_or(bytes, Bytes::from));
+    let json = json(bytes);
     let is_json = serde_json::from_slice::<IgnoredAny>(&json).is_ok();
     if is_json && json.trim_ascii() != b"null" {
         json
@@ -92,9 +89,14 @@ pub(crate) fn body(bytes: Bytes) -> Bytes {
     }
 }
 
+/// JSON text from the other side, repaired.
+pub(crate) fn json(bytes: Bytes) -> Bytes {
+    pair_escapes(repaired(bytes))
+}
+
 /// Writes JSON text as every client reads it.
 pub(crate) fn put_json(out: &mut impl BufMut, json: &[u8]) {
-    if json.iter().any(|&byte| 0xf0 <= byte) {
+    if has_wide(json) {
         put_escaped(out, &lossy(json));
     } else {
         out.put_slice(json);
@@ -130,6 +132,12 @@ fn put_units<B: BufMut>(out: &mut B, text: &str, put: impl Fn(&mut B, u16)) {
         rest = &after[wide.len_utf8()..];
     }
     out.put_slice(rest.as_bytes());
+}
+
+/// Whether there are characters above U+FFFF.
+fn has_wide(text: &[u8]) -> bool {
+    // Without a way out of the loop it runs over many bytes at a time.
+    0xf0 <= text.iter().fold(0, |most, byte| most.max(*byte))
 }
 
 /// A character made of two surrogates at the front of `bytes`, and what follows it.
@@ -204,7 +212,7 @@ impl Formatter for Escaping {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        if fragment.bytes().all(|byte| byte < 0xf0) {
+        if !has_wide(fragment.as_bytes()) {
             return CompactFormatter.write_string_fragment(writer, fragment);
         }
         let mut escaped = Vec::with_capacity(fragment.len() + 32);

@@ -15,6 +15,8 @@ mod cluster;
 
 pub mod config;
 pub mod filters;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod error;
 mod ids;
 mod tasks;

@@ -72,7 +72,7 @@ impl Core {
         // Set once, here.
         let _ = self.states.set(states);
         let mut remotes: FxHashMap<&'static str, Arc<dyn RemoteService>> =
-            self.definition.remotes.iter().map(|remote| (remote.name, remote.make(&server))).collect();
+            self.definition.remotes.iter().map(|remote| (remote.name(), remote.make(&server))).collect();
         if let Some(frontend) = &self.frontend {
             let sessions = crate::session::remote::Sessions(frontend.clone());
             remotes.insert(crate::session::remote::SERVICE, Arc::new(sessions));

@@ -54,10 +54,6 @@ impl Tasks {
         self.stop.cancelled().await;
     }
 
-    pub(crate) fn token(&self) -> &CancellationToken {
-        &self.stop
-    }
-
     /// Tells the tasks to finish, and waits for them until `limit` has passed. Says whether all did.
     pub(crate) async fn finish(&self, limit: Duration) -> bool {
         self.stop.cancel();

@@ -37,9 +37,12 @@ byId('login-form').addEventListener('submit', async (/** @type {Event} */ event)
   event.preventDefault();
   const name = byId('name').value.trim();
   const room = byId('channel').value.trim();
-  const wrong = checked('name', name, 'name') ?? checked('channel', room, 'channel');
+  const wrong = [checked('name', name, 'name'), checked('channel', room, 'channel')].find(Boolean);
   byId('login-error').textContent = wrong ?? '';
-  if (wrong) return;
+  if (wrong) {
+    /** @type {HTMLElement} */ (document.querySelector('[aria-invalid=true]')).focus();
+    return;
+  }
   messages.replaceChildren();
   await busy(byId('join'), 'Joining…', async () => {
     try {
@@ -84,7 +87,6 @@ function checked(id, value, what) {
   else if (LONGEST_NAME < value.length) wrong = `This ${what} is too long: ${LONGEST_NAME} characters at most.`;
   else if (!ALLOWED.test(value)) wrong = `A ${what} can only have letters, digits, Chinese characters and _.`;
   byId(id).setAttribute('aria-invalid', String(wrong !== undefined));
-  if (wrong) byId(id).focus();
   return wrong;
 }
 

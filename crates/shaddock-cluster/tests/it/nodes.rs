@@ -443,3 +443,20 @@ async fn a_flood_hides_no_beat() {
         assert!(!flooded.rest().iter().any(judged));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_cut_the_others_have_a_whole_period_to_be_heard() {
+    let engine = Memory::new();
+    let (one, two) = (engine.connect(), engine.connect());
+    let mut a = join(&one, "a", "a").await;
+    let _b = join(&two, "b", "a").await;
+    one.cut();
+    two.cut();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    one.heal();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    two.heal();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let died = |heard: &Heard| matches!(heard, Heard::Event(Event::Died(_)));
+    assert!(!a.rest().iter().any(died));
+}

@@ -1,6 +1,7 @@
 //! One connection to a pomelo server, from the client's side.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -72,7 +73,6 @@ pub struct Welcome {
 /// The machine of one connection to a server; the other end of [`Server`](super::Server).
 ///
 /// The handshake is the first thing it wants to send.
-#[derive(Debug)]
 pub struct Client {
     options: ClientOptions,
     state: State,
@@ -249,7 +249,7 @@ impl Client {
             (Kind::Handshake, State::New) => self.handshake(package.body, now),
             (Kind::Data, State::Working) => Some(self.message(package.body)),
             (Kind::Kick, _) => {
-                let kick: Option<Value> = serde_json::from_str(&text::repair(package.body)).ok();
+                let kick: Option<Value> = serde_json::from_slice(&text::json(package.body)).ok();
                 let reason = kick.as_ref().and_then(|kick| kick.get("reason")?.as_str());
                 self.close(CloseReason::Kicked);
                 Some(ClientEvent::Kicked {
@@ -278,7 +278,7 @@ impl Client {
             .and_then(|heartbeat| now.checked_add(heartbeat));
         self.deadline = self
             .heartbeat
-            .and_then(|heartbeat| now.checked_add(heartbeat * 2));
+            .and_then(|heartbeat| now.checked_add(heartbeat.saturating_mul(2)));
         self.transmit
             .push_back(Bytes::from_static(&[Kind::Ack as u8, 0, 0, 0]));
         Some(ClientEvent::Ready(Welcome {
@@ -332,5 +332,13 @@ impl Client {
             self.next_heartbeat = None;
             self.packages = Packages::default();
         }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }

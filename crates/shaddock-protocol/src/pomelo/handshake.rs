@@ -23,7 +23,7 @@ pub(super) struct Request {
 impl Request {
     /// Reads a client's handshake, in which little is required.
     pub(super) fn parse(body: Bytes) -> Option<Self> {
-        let mut request: Map<String, Value> = serde_json::from_str(&text::repair(body)).ok()?;
+        let mut request: Map<String, Value> = serde_json::from_slice(&text::json(body)).ok()?;
         let sys = request.remove("sys").filter(is_truthy)?;
         let text = |name| sys.get(name)?.as_str().map(str::to_owned);
         Some(Self {
@@ -135,7 +135,7 @@ pub(super) struct Response {
 impl Response {
     /// Reads a server's handshake; tables that it leaves out are taken from `cached`.
     pub(super) fn parse(body: Bytes, cached: &Tables) -> Option<Self> {
-        let mut response: Map<String, Value> = serde_json::from_str(&text::repair(body)).ok()?;
+        let mut response: Map<String, Value> = serde_json::from_slice(&text::json(body)).ok()?;
         let code = response.get("code")?.as_u64()?.try_into().ok()?;
         let sys = response.remove("sys").unwrap_or_default();
         let heartbeat = match sys.get("heartbeat").and_then(Value::as_f64) {

@@ -1,10 +1,11 @@
 //! One connection of a pomelo client, from the server's side.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{BufMut, Bytes};
 use serde_json::value::RawValue;
@@ -22,7 +23,6 @@ use crate::{CloseReason, Dialect, Event, Incoming, Refusal, Route, Voice, text};
 /// package is a sign of life.
 ///
 /// [`Limits`]: super::Limits
-#[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
     voice: Voice,
@@ -159,13 +159,12 @@ impl Server {
         // Copied, so that it does not keep a whole read buffer alive.
         self.early.push_back(Bytes::copy_from_slice(body));
         let limit = self.shared.config.limits.early;
-        if limit
-            < self
-                .early
-                .iter()
-                .map(|body| Package::HEADER + body.len())
-                .sum()
-        {
+        let kept: usize = self
+            .early
+            .iter()
+            .map(|body| Package::HEADER + body.len())
+            .sum();
+        if limit < kept {
             self.close(CloseReason::TooMuchEarly { limit });
         }
     }
@@ -181,7 +180,7 @@ impl Server {
 
     fn push_deadline(&mut self, now: Instant) {
         let silence = self.shared.silence();
-        self.deadline = silence.and_then(|silence: Duration| now.checked_add(silence));
+        self.deadline = silence.and_then(|silence| now.checked_add(silence));
     }
 
     fn kick_as(&mut self, reason: Option<&str>, close: CloseReason) {
@@ -321,5 +320,13 @@ impl Dialect for Server {
         if mem::take(&mut self.suspended) && matches!(self.state, State::Working) {
             self.push_deadline(now);
         }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }

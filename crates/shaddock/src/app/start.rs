@@ -120,6 +120,10 @@ pub struct RouteInfo {
     pub server_schema: bool,
 }
 
+/// An application in memory, the ways to its front-ends, and the link of each server.
+#[cfg(feature = "testing")]
+pub(crate) type InMemoryApp = (Running, HashMap<ServerId, MemoryConnector>, HashMap<ServerId, Arc<Memory>>);
+
 /// An application that runs.
 #[derive(Debug)]
 pub struct Running {
@@ -139,10 +143,18 @@ struct RunningServer {
     address: Option<SocketAddr>,
 }
 
-/// Where clients come from.
-enum Doors {
+/// Where an application runs.
+enum Place {
     Sockets,
-    Memory(HashMap<ServerId, MemoryConnector>),
+    /// In tests: to each front-end a way in, to each server a link that can be cut.
+    Memory(InMemory),
+}
+
+/// The ways into an application in memory.
+#[derive(Default)]
+struct InMemory {
+    doors: HashMap<ServerId, MemoryConnector>,
+    links: HashMap<ServerId, Arc<Memory>>,
 }
 
 enum Listening {
@@ -174,19 +186,20 @@ impl App {
     /// If anything is wrong with the configuration, an address is taken, a handler needs what is
     /// not there, or a component does not start.
     pub async fn start(self) -> Result<Running, StartError> {
-        self.start_behind(&mut Doors::Sockets).await
+        self.start_at(&mut Place::Sockets).await
     }
 
-    /// Starts it with front-ends that are reached in memory alone.
-    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
-    pub(crate) async fn start_in_memory(
-        self,
-    ) -> Result<(Running, HashMap<ServerId, MemoryConnector>), StartError> {
-        let mut doors = Doors::Memory(HashMap::new());
-        let running = self.start_behind(&mut doors).await?;
-        match doors {
-            Doors::Memory(connectors) => Ok((running, connectors)),
-            Doors::Sockets => Ok((running, HashMap::new())),
+    /// Starts it in memory: the ways to its front-ends, and the link of each server.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn start_in_memory(self) -> Result<InMemoryApp, StartError> {
+        let hub = Memory::new();
+        let ids = self.config.servers.iter().filter_map(|entry| entry.id.parse().ok());
+        let links = ids.map(|id| (id, hub.connect())).collect();
+        let mut place = Place::Memory(InMemory { links, doors: HashMap::new() });
+        let running = self.start_at(&mut place).await?;
+        match place {
+            Place::Memory(InMemory { doors, links }) => Ok((running, doors, links)),
+            Place::Sockets => unreachable!("the place was made above"),
         }
     }
 
@@ -199,7 +212,7 @@ impl App {
         let plan = self.plan()?;
         let mut missing = Vec::new();
         for entry in &plan.entries {
-            let core = plan.core(entry).await?;
+            let core = plan.core(entry, &Place::Sockets).await?;
             core.furnish();
             missing.extend(core.check());
         }
@@ -244,7 +257,7 @@ impl App {
             .map_err(|source| StartError::Schemas { files: files.join(" and "), source })
     }
 
-    async fn start_behind(self, doors: &mut Doors) -> Result<Running, StartError> {
+    async fn start_at(self, place: &mut Place) -> Result<Running, StartError> {
         let begun = Instant::now();
         let plan = self.plan()?;
         for warning in &plan.app.config().warnings {
@@ -253,13 +266,13 @@ impl App {
         // All that can go wrong by itself comes first, so that nothing has been seen of us by then.
         let mut listeners = Vec::new();
         for entry in &plan.entries {
-            listeners.push(plan.listen(entry, doors).await?);
+            listeners.push(plan.listen(entry, place).await?);
         }
-        let metrics = plan.listen_metrics(doors).await?;
+        let metrics = plan.listen_metrics(place).await?;
         let mut missing = Vec::new();
         let mut servers = Vec::new();
         for (entry, listening) in plan.entries.iter().zip(&listeners) {
-            let core = plan.core(entry).await?;
+            let core = plan.core(entry, place).await?;
             core.furnish();
             missing.extend(core.check());
             let handle = ServerHandle(core.clone());
@@ -343,7 +356,7 @@ impl App {
 
 impl Plan {
     /// One server, not yet in the cluster.
-    async fn core(&self, entry: &config::Server) -> Result<Arc<Core>, StartError> {
+    async fn core(&self, entry: &config::Server, place: &Place) -> Result<Arc<Core>, StartError> {
         let config = self.app.config();
         let mismatch = |error: &dyn std::fmt::Display| StartError::Mismatch(format!("servers.json: {}: {error}", entry.id));
         let id: ServerId = entry.id.parse().map_err(|error| mismatch(&error))?;
@@ -356,7 +369,11 @@ impl Plan {
             node.meta.insert(META_HOST.to_owned(), Value::from(entry.public_host()));
             node.meta.insert(META_PORT.to_owned(), Value::from(port));
         }
-        let node = Node::new(self.engine.clone(), node);
+        let engine = match place {
+            Place::Memory(InMemory { links, .. }) if links.contains_key(&id) => links[&id].clone(),
+            _ => self.engine.clone(),
+        };
+        let node = Node::new(engine, node);
         let tasks = self.app.tasks().child();
         let telemetry = self.app.telemetry();
         let caller = Caller::new(node.clone(), config.remotes.deadline);
@@ -405,15 +422,15 @@ impl Plan {
     }
 
     /// Takes the port of a front-end.
-    async fn listen(&self, entry: &config::Server, doors: &mut Doors) -> Result<Option<Listening>, StartError> {
+    async fn listen(&self, entry: &config::Server, place: &mut Place) -> Result<Option<Listening>, StartError> {
         if !entry.frontend {
             return Ok(None);
         }
         let options = self.app.config().frontend(entry)?;
-        if let Doors::Memory(connectors) = doors {
+        if let Place::Memory(memory) = place {
             let (listener, connector) = shaddock_transport::memory::listen(MEMORY_CAPACITY);
             if let Ok(id) = entry.id.parse() {
-                connectors.insert(id, connector);
+                memory.doors.insert(id, connector);
             }
             return Ok(Some(Listening::Memory(listener)));
         }
@@ -433,8 +450,8 @@ impl Plan {
         }
     }
 
-    async fn listen_metrics(&self, doors: &Doors) -> Result<Option<TcpListener>, StartError> {
-        let (Doors::Sockets, Some(address)) = (doors, self.app.config().metrics) else { return Ok(None) };
+    async fn listen_metrics(&self, place: &Place) -> Result<Option<TcpListener>, StartError> {
+        let (Place::Sockets, Some(address)) = (place, self.app.config().metrics) else { return Ok(None) };
         match telemetry::bind(address).await {
             Ok(listener) => Ok(Some(listener)),
             Err(source) => Err(StartError::Listen { what: "the metrics page".to_owned(), address, source }),
@@ -517,10 +534,10 @@ fn check_definition(server: &Server) -> Result<(), StartError> {
         return Err(StartError::Mismatch(format!("{} has two handlers", twice[0])));
     }
     for remote in &server.remotes {
-        if remote.kind != server.kind {
+        if remote.kind() != server.kind {
             return Err(StartError::Mismatch(format!(
                 "{} is a remote of kind {}, and was given to servers of kind {}",
-                remote.name, remote.kind, server.kind,
+                remote.name(), remote.kind(), server.kind,
             )));
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod envelope;
 pub(crate) mod service;
 
+pub use bytes::Bytes;
 pub use caller::RpcError;
 pub use client::{RemoteClient, Rpc, Target, TargetAll};
 pub use service::{Remote, RemoteService, decode_args, encode_result};

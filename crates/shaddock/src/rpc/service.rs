@@ -23,9 +23,9 @@ type Make = dyn Fn(&ServerHandle) -> Arc<dyn RemoteService> + Send + Sync;
 /// A remote that can be given to a [`Server`](crate::Server): made anew for each server of the kind.
 #[derive(Clone)]
 pub struct Remote {
-    pub(crate) kind: &'static str,
-    pub(crate) name: &'static str,
-    pub(crate) methods: &'static [&'static str],
+    kind: &'static str,
+    name: &'static str,
+    methods: &'static [&'static str],
     make: Arc<Make>,
 }
 
@@ -38,6 +38,21 @@ impl Remote {
         make: impl Fn(&ServerHandle) -> S + Send + Sync + 'static,
     ) -> Remote {
         Remote { kind, name, methods, make: Arc::new(move |server| Arc::new(make(server))) }
+    }
+
+    /// The kind of server it is for.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What can be called.
+    pub fn methods(&self) -> &'static [&'static str] {
+        self.methods
     }
 
     pub(crate) fn make(&self, server: &ServerHandle) -> Arc<dyn RemoteService> {

@@ -56,19 +56,19 @@ pub(crate) enum Taken {
 }
 
 /// Why a connection ended.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Ending {
-    /// The peer closed in order.
+    #[error("the client left")]
     Left,
-    /// The connection broke.
+    #[error("the connection was lost: {0}")]
     Lost(WireError),
-    /// The dialect says so.
+    #[error(transparent)]
     Dialect(CloseReason),
-    /// More was waiting for the client than it may leave unread.
+    #[error("the client does not read what is sent to it")]
     Overflow,
-    /// Nothing was heard from it, though it was asked.
+    #[error("the client gave no sign of life when asked for one")]
     Silent,
-    /// The server stops.
+    #[error("the server stops")]
     Stopping,
 }
 
@@ -83,6 +83,21 @@ impl Ending {
             Ending::Silent => "silent",
             Ending::Stopping => "stopping",
         }
+    }
+
+    /// Whether a limit of ours ended it.
+    fn is_a_limit(&self) -> bool {
+        use CloseReason as Reason;
+        matches!(
+            self,
+            Ending::Overflow
+                | Ending::Dialect(
+                    Reason::HandshakeTimeout
+                        | Reason::TooLongBeforeHandshake { .. }
+                        | Reason::TooLong { .. }
+                        | Reason::TooMuchEarly { .. }
+                )
+        )
     }
 
     /// Whether there is still somebody who could read what is under way.
@@ -181,9 +196,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             })
             .await
         };
-        tracing::debug!(
-            server = %self.record.frontend.id, session = %self.record.id, ?ending, "a connection ends",
-        );
+        self.log(&ending);
         if !ending.leaves_a_reader() {
             self.close_wire().await;
         }
@@ -207,6 +220,17 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             self.close_wire().await;
         }
         ending
+    }
+
+    /// What limits did is news; the coming and going of clients is not.
+    fn log(&self, ending: &Ending) {
+        let (server, session, peer) = (&self.record.frontend.id, self.record.id, self.record.peer);
+        let reason = ending.name();
+        if ending.is_a_limit() {
+            tracing::warn!(%server, %session, %peer, reason, why = %ending, "a client is closed for a limit");
+        } else {
+            tracing::debug!(%server, %session, %peer, reason, why = %ending, "a connection ends");
+        }
     }
 
     /// Everything that can be done now, and then one write.

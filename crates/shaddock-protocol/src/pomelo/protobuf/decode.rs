@@ -60,7 +60,7 @@ impl Decoder<'_> {
     /// Elements of one array may be apart, and the last of several values counts: so where each
     /// value is gets noted first, and written afterwards.
     fn message(&mut self, message: &Message, body: &[u8]) -> Result<(), ProtobufError> {
-        if self.depth == MAX_DEPTH {
+        if MAX_DEPTH < self.depth {
             return Err(ProtobufError::TooDeep);
         }
         self.depth += 1;
@@ -106,23 +106,31 @@ impl Decoder<'_> {
         values: impl Iterator<Item = &'b [u8]>,
     ) -> Result<(), ProtobufError> {
         self.out.push(b'[');
-        let empty = self.out.len();
+        let start = self.out.len();
         for mut elements in values {
-            loop {
-                if field.kind.is_number() && elements.is_empty() {
-                    break;
+            if field.kind.is_number() {
+                while !elements.is_empty() {
+                    self.element(field, start, &mut elements)?;
                 }
-                if self.out.len() != empty {
-                    self.out.push(b',');
-                }
-                self.value(field, &mut elements)?;
-                if !field.kind.is_number() {
-                    break;
-                }
+            } else {
+                self.element(field, start, &mut elements)?;
             }
         }
         self.out.push(b']');
         Ok(())
+    }
+
+    /// Writes an element of the array whose elements start at `start`.
+    fn element(
+        &mut self,
+        field: &Field,
+        start: usize,
+        bytes: &mut &[u8],
+    ) -> Result<(), ProtobufError> {
+        if start < self.out.len() {
+            self.out.push(b',');
+        }
+        self.value(field, bytes)
     }
 
     /// Writes one value: of numbers the first of `bytes`, of strings and messages all of it.

@@ -66,13 +66,7 @@ impl Schema<'_> {
         out: &mut BytesMut,
     ) -> Result<(), BodyError> {
         let before = out.len();
-        let mut encoder = Encoder {
-            all: self.all,
-            strings,
-            out,
-            path: Vec::new(),
-            depth: 0,
-        };
+        let mut encoder = self.encoder(strings, out);
         let written = MessageSeed {
             encoder: &mut encoder,
             message: self.message,
@@ -94,6 +88,16 @@ impl Schema<'_> {
         }
     }
 
+    fn encoder<'e>(&'e self, strings: Strings, out: &'e mut BytesMut) -> Encoder<'e> {
+        Encoder {
+            all: self.all,
+            strings,
+            out,
+            path: Vec::new(),
+            depth: 0,
+        }
+    }
+
     fn error(&self, field: String, reason: &dyn fmt::Display) -> BodyError {
         BodyError {
             route: self.route.to_owned(),
@@ -101,22 +105,14 @@ impl Schema<'_> {
             reason: reason.to_string(),
         }
     }
-}
 
-impl Schema<'_> {
     /// Writes the field `name` alone, if there is one for numbers, and be others required.
     pub(in crate::pomelo) fn put_number(&self, out: &mut BytesMut, name: &str, number: u32) {
         let Some(index) = self.message.by_name(name) else {
             return;
         };
         let before = out.len();
-        let mut encoder = Encoder {
-            all: self.all,
-            strings: Strings::Utf8,
-            out,
-            path: Vec::new(),
-            depth: 0,
-        };
+        let mut encoder = self.encoder(Strings::Utf8, out);
         let number: U32Deserializer<value::Error> = number.into_deserializer();
         let seed = FieldSeed {
             encoder: &mut encoder,

@@ -1,0 +1,41 @@
+//! The chat as its clients see it, every server in memory.
+
+mod faults;
+mod login;
+mod room;
+
+use chat::messages::Users;
+use serde_json::{Value, json};
+use shaddock::Config;
+use shaddock::config::Overrides;
+use shaddock::testing::{TestApp, TestClient};
+
+/// The chat, with the configuration of the demo.
+async fn start() -> TestApp {
+    let config = Config::embedded(chat::CONFIG, Some("development"), &Overrides::default());
+    TestApp::start(chat::app(config.expect("the demo's configuration"))).await
+}
+
+/// Asks the gate for a connector, and enters there, as the page does.
+async fn enter(app: &TestApp, name: &str, room: &str) -> (TestClient, Value) {
+    let gate = app.connect("gate-server-1").await;
+    let entry = gate.request("gate.gateHandler.queryEntry", json!({ "uid": name })).await;
+    gate.leave().await;
+    let number = entry["port"].as_u64().expect("a port") - 3049;
+    let client = app.connect(&format!("connector-server-{number}")).await;
+    let reply = client.request("connector.entryHandler.enter", json!({ "username": name, "rid": room })).await;
+    (client, reply)
+}
+
+/// Enters, and is let in.
+async fn login(app: &TestApp, name: &str, room: &str) -> TestClient {
+    let (client, reply) = enter(app, name, room).await;
+    serde_json::from_value::<Users>(reply).expect("the users");
+    client
+}
+
+/// Says something.
+async fn say(client: &TestClient, content: &str, target: &str) -> Value {
+    let say = json!({ "rid": "elsewhere", "content": content, "from": "someone else", "target": target });
+    client.request("chat.chatHandler.send", say).await
+}
