@@ -18,11 +18,11 @@ try {
   await join(tom, 'tom', 'orchard');
   const talk = [
     [tom, 'Is this thing on?'],
-    [mina, 'Loud and clear 👋 Welcome to the orchard.'],
+    [mina, 'Loud and clear Welcome to the orchard.'],
     [tom, 'Three connectors, three chat servers, and one command started all of them. Which one am I on?'],
     [mina, 'The gate picks one by your name, and the room does not care: we meet here anyway.'],
-    [mina, 'Psst: lunch at noon? 🍈', 'tom'],
-    [tom, 'Yes! 🎉'],
+    [mina, 'Psst: lunch at noon? 😀', 'tom'],
+    [tom, 'Yes! 😄'],
   ];
   for (const [speaker, text, to] of talk) {
     await say(speaker, text, to ?? '*');

@@ -1,6 +1,23 @@
 //! The macros of Shaddock.
 //!
-//! There is one: [`macro@remote`]. Applications know it as `shaddock::remote`, and need only depend on `shaddock`.
+//! There is one, [`macro@remote`], with which servers call one another. Applications depend on `shaddock`
+//! alone and write `shaddock::remote`.
+//!
+//! # Examples
+//!
+//! ```
+//! use shaddock::{Member, Result, Session};
+//!
+//! #[shaddock::remote("chat")]
+//! trait ChatRemote {
+//!     /// Takes `member` out of `room`.
+//!     async fn kick(&self, member: Member, room: String) -> Result<()>;
+//! }
+//!
+//! async fn leave(session: Session, chat: shaddock::Rpc<ChatRemoteClient>) -> Result<()> {
+//!     chat.of(&session)?.kick(session.member()?, session.get("rid")?).await
+//! }
+//! ```
 
 mod expand;
 mod read;

@@ -30,7 +30,7 @@ impl Component for Page {
     async fn start(&self, app: &AppHandle) -> Result<()> {
         let Some(address) = app.config().app.get("page") else { return Ok(()) };
         let address = address.as_str().ok_or_else(|| {
-            Fault::new(500, format!("shaddock.toml: [app] page is an address like \"127.0.0.1:3001\", not {address}"))
+            Fault::new(500, format!("shaddock.toml: [app] page is an address like \"127.0.0.1:3001\", not {address:?}"))
         })?;
         let listener = TcpListener::bind(address).await.map_err(|error| {
             Fault::new(500, format!("the page can't listen at {address} ([app] page in shaddock.toml): {error}"))

@@ -7,7 +7,7 @@ use crate::names::user_name;
 
 /// What the chat servers do for the connectors.
 #[shaddock::remote("chat")]
-pub trait ChatRemote {
+pub(crate) trait ChatRemote {
     /// Lets `member` into `room`, tells those inside, and says who is there.
     async fn add(&self, member: Member, room: String) -> Result<Vec<String>>;
     /// Takes `member` out of `room` and tells those left.
@@ -19,7 +19,7 @@ pub trait ChatRemote {
 }
 
 /// The rooms of one chat server.
-pub struct Rooms(pub(crate) Channels);
+pub(crate) struct Rooms(pub(crate) Channels);
 
 impl Rooms {
     fn open(&self, room: &str) -> Channel {

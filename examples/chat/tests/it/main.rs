@@ -13,7 +13,10 @@ use shaddock::testing::{TestApp, TestClient};
 /// The chat, with the configuration of the demo.
 async fn start() -> TestApp {
     let config = Config::embedded(chat::CONFIG, Some("development"), &Overrides::default());
-    TestApp::start(chat::app(config.expect("the demo's configuration"))).await
+    let mut config = config.expect("the demo's configuration");
+    // The page has a port, and nothing to do here.
+    config.app.remove("page");
+    TestApp::start(chat::app(config)).await
 }
 
 /// Asks the gate for a connector, and enters there, as the page does.
