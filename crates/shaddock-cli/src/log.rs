@@ -2,15 +2,19 @@
 
 use std::io::{self, IsTerminal as _};
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use shaddock::Config;
 use tracing_subscriber::EnvFilter;
 
 /// What to log: as the flag `--log` says, else the variable `RUST_LOG`, else `[log]` of shaddock.toml.
 pub(crate) fn filter(flag: Option<&str>, config: &Config) -> anyhow::Result<EnvFilter> {
     let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    let (source, text) = choose(flag, variable.as_deref(), &config.log.filter);
-    EnvFilter::try_new(text).with_context(|| format!("{source} is no filter for the log: {text:?}"))
+    parse(choose(flag, variable.as_deref(), &config.log.filter))
+}
+
+fn parse((source, text): (&str, &str)) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(text)
+        .map_err(|error| anyhow!("{source}: {text:?} is no filter for the log: {error}"))
 }
 
 fn choose<'a>(
@@ -42,32 +46,24 @@ pub(crate) fn write_to_stderr(filter: EnvFilter) {
 mod tests {
     use super::*;
 
-    fn config(filter: &str) -> Config {
-        let files = [
-            (
-                "servers.json",
-                r#"{"chat": [{"id": "chat-1", "host": "127.0.0.1"}]}"#,
-            ),
-            ("shaddock.toml", &format!("[log]\nfilter = {filter:?}\n")),
-        ];
-        Config::embedded(&files, Some("test"), &Default::default()).unwrap()
-    }
-
     #[test]
     fn the_flag_comes_before_the_variable_and_that_before_the_file() {
-        assert_eq!(choose(Some("trace"), Some("warn"), "info").1, "trace");
-        assert_eq!(choose(None, Some("warn"), "info").1, "warn");
+        assert_eq!(
+            choose(Some("trace"), Some("warn"), "info"),
+            ("--log", "trace")
+        );
+        assert_eq!(choose(None, Some("warn"), "info"), ("RUST_LOG", "warn"));
         assert_eq!(choose(None, Some(""), "info").1, "info");
         assert_eq!(choose(None, None, "info").1, "info");
     }
 
     #[test]
     fn a_filter_that_is_none_is_an_error_that_says_where_it_stands() {
-        let error = filter(Some("shaddock=loud"), &config("info")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "--log is no filter for the log: \"shaddock=loud\""
+        let error = parse(("--log", "shaddock=loud")).unwrap_err().to_string();
+        assert!(
+            error.starts_with(r#"--log: "shaddock=loud" is no filter"#),
+            "{error}"
         );
-        assert!(filter(Some("warn,shaddock=debug"), &config("info")).is_ok());
+        assert!(parse(("--log", "warn,shaddock=debug")).is_ok());
     }
 }

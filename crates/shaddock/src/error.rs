@@ -30,7 +30,11 @@ pub type Result<T, E = Fault> = std::result::Result<T, E>;
 /// assert_eq!(fault.to_string(), "404: no such room");
 /// ```
 #[derive(Serialize, Deserialize)]
-pub struct Fault {
+#[serde(transparent)]
+pub struct Fault(Box<Inner>);
+
+#[derive(Serialize, Deserialize)]
+struct Inner {
     reason: Cow<'static, str>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     fields: Map<String, Value>,
@@ -43,46 +47,46 @@ impl Fault {
     /// A fault of which the client is told `code`, and the log `reason`.
     pub fn new(code: i64, reason: impl Into<Cow<'static, str>>) -> Fault {
         let fields = Map::from_iter([("code".to_owned(), Value::from(code))]);
-        Fault { reason: reason.into(), fields }
+        Fault::with_fields(fields, reason)
     }
 
     /// A fault of which the client is told `fields`, in their order.
     pub fn with_fields(fields: Map<String, Value>, reason: impl Into<Cow<'static, str>>) -> Fault {
-        Fault { reason: reason.into(), fields }
+        Fault(Box::new(Inner { reason: reason.into(), fields }))
     }
 
     /// A fault of our own making: the client is told `{"code":500}`.
     pub(crate) fn internal(reason: impl Into<Cow<'static, str>>) -> Fault {
-        Fault { reason: reason.into(), fields: Map::new() }
+        Fault::with_fields(Map::new(), reason)
     }
 
     /// Tells the client one thing more.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Fault {
-        self.fields.insert(name.to_owned(), value.into());
+        self.0.fields.insert(name.to_owned(), value.into());
         self
     }
 
     /// The code the client sees; 500 if none was given.
     pub fn code(&self) -> i64 {
-        self.fields.get("code").and_then(Value::as_i64).unwrap_or(Fault::INTERNAL)
+        self.0.fields.get("code").and_then(Value::as_i64).unwrap_or(Fault::INTERNAL)
     }
 
     /// What the log says.
     pub fn reason(&self) -> &str {
-        &self.reason
+        &self.0.reason
     }
 
     /// The body the client gets, as JSON.
     pub fn to_body(&self) -> Bytes {
-        if self.fields.is_empty() {
+        if self.0.fields.is_empty() {
             return Bytes::from_static(br#"{"code":500}"#);
         }
-        let has_code = self.fields.get("code").is_some_and(|code| *code != Value::Null);
+        let has_code = self.0.fields.get("code").is_some_and(|code| *code != Value::Null);
         let encoded = if has_code {
-            text::to_json(&self.fields)
+            text::to_json(&self.0.fields)
         } else {
-            let mut fields = self.fields.clone();
+            let mut fields = self.0.fields.clone();
             fields.shift_remove("code");
             fields.insert("code".to_owned(), Value::from(Fault::INTERNAL));
             text::to_json(&fields)
@@ -93,7 +97,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code(), self.reason)
+        write!(f, "{}: {}", self.code(), self.reason())
     }
 }
 

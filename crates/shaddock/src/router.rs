@@ -15,10 +15,13 @@ use crate::session::Session;
 #[derive(Clone)]
 pub(crate) enum Rule {
     /// The owner of this key, by rendezvous hash.
-    Key(Arc<dyn Fn(&Session) -> Result<String> + Send + Sync>),
+    Key(Arc<Key>),
     /// This one of those that live, which are sorted by id.
-    Choose(Arc<dyn Fn(&Session, &[ServerId]) -> Result<ServerId> + Send + Sync>),
+    Choose(Arc<Choose>),
 }
+
+pub(crate) type Key = dyn Fn(&Session) -> Result<String> + Send + Sync;
+pub(crate) type Choose = dyn Fn(&Session, &[ServerId]) -> Result<ServerId> + Send + Sync;
 
 /// Chooses servers on behalf of one. Cheap to clone.
 #[derive(Clone)]

@@ -1,7 +1,6 @@
 //! A running server: what it does with what clients and other servers say.
 
 use std::any::TypeId;
-use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -168,10 +167,10 @@ impl Core {
         let ask = Ask::Forward(Forward {
             session: record.id,
             peer: record.peer,
-            identity: Cow::Borrowed(&record.packed_identity()),
-            route: route.as_str().into(),
+            identity: &record.packed_identity(),
+            route: route.as_str(),
             notify: id.is_none(),
-            body: Cow::Borrowed(&body),
+            body: &body,
         });
         let packed = envelope::pack(&ask)?;
         self.metrics.forwarded.increment(1);
@@ -210,7 +209,7 @@ impl Core {
         let begun = (|| {
             let route: Route = forward.route.parse()?;
             let endpoint = self.endpoint(&route)?.clone();
-            let identity: Identity = envelope::unpack(&forward.identity)?;
+            let identity: Identity = envelope::unpack(forward.identity)?;
             Ok((route, endpoint, identity))
         })();
         let (route, endpoint, identity) = match begun {
@@ -225,7 +224,7 @@ impl Core {
             self.router.caller().clone(),
             self.pusher.clone(),
         );
-        let body = envelope::slice_of(payload, &forward.body);
+        let body = payload.slice_ref(forward.body);
         self.metrics.handled.increment(1);
         let handled = self.handle(&endpoint, session, route, body);
         let job = async move {
@@ -243,8 +242,8 @@ impl Core {
     }
 
     fn on_remote(self: &Arc<Core>, from: &Peer, method: &Method<'_>, payload: &Bytes, answer: Option<Answer>) {
-        let args = envelope::slice_of(payload, &method.args);
-        let called = self.call_remote(from, &method.service, &method.method, args);
+        let args = payload.slice_ref(method.args);
+        let called = self.call_remote(from, method.service, method.method, args);
         let core = self.clone();
         let Some(answer) = answer else {
             let job: Job = Box::pin(async move {
@@ -292,8 +291,8 @@ impl Core {
     /// A push for some of our sessions: encoded once for each way in which they are spoken to.
     fn on_push(&self, push: &Push<'_>, payload: &Bytes) {
         let Some(frontend) = &self.frontend else { return };
-        let body = envelope::slice_of(payload, &push.body);
-        let mut frames = Frames { route: &push.route, body, made: Vec::new() };
+        let body = payload.slice_ref(push.body);
+        let mut frames = Frames { route: push.route, body, made: Vec::new() };
         let mut delivered = 0;
         let mut deliver = |record: &Record| {
             if let Some(frame) = record.voice().and_then(|voice| frames.of(voice)) {
@@ -407,7 +406,7 @@ impl Receive for Inbox {
 
 /// Answers a call; a caller that can't be told has its deadline.
 fn reply(answer: Answer, result: Result<Bytes>) {
-    if let Err(error) = answer.send(&envelope::pack_answer(result)) {
+    if let Err(error) = answer.send(envelope::pack_answer(result)) {
         tracing::warn!(%error, "an answer was not sent");
     }
 }

@@ -73,9 +73,78 @@ fn summary(running: &Running) -> Vec<String> {
         .unwrap_or_default();
     let line =
         |(kind, places): (String, Vec<String>)| format!("{kind:width$}  {}", places.join(", "));
-    kinds
-        .into_iter()
-        .map(line)
-        .chain(running.app().announcements())
-        .collect()
+    let mut lines: Vec<String> = kinds.into_iter().map(line).collect();
+    lines.extend(running.app().announcements());
+    if let Some(address) = running.app().config().metrics {
+        lines.push(format!("the metrics: http://{address}/metrics"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use shaddock::config::{Config, Overrides};
+    use shaddock::{AppHandle, Component, Server};
+
+    use super::*;
+
+    /// Wants the application to stop as soon as it has started, and may leave a task that never ends.
+    struct Brief {
+        is_stubborn: bool,
+    }
+
+    impl Component for Brief {
+        async fn after_start(&self, app: &AppHandle) -> shaddock::Result<()> {
+            if self.is_stubborn {
+                app.tasks().spawn("stubborn", |_| pending());
+            }
+            app.stop();
+            Ok(())
+        }
+    }
+
+    fn brief(is_stubborn: bool) -> App {
+        let servers = r#"{"chat": [{"id": "chat-1", "host": "127.0.0.1"}, {"id": "chat-2", "host": "127.0.0.1"}]}"#;
+        let config = Config::embedded(&[("servers.json", servers)], None, &Overrides::default());
+        App::new(config.unwrap())
+            .server(Server::backend("chat"))
+            .component(Brief { is_stubborn })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ends_by_itself_ends_well() {
+        assert!(
+            start(Instant::now(), "here", brief(false), &[])
+                .await
+                .unwrap()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_end_is_cut_off_and_told() {
+        assert!(
+            !start(Instant::now(), "here", brief(true), &[])
+                .await
+                .unwrap()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_not_configured_is_not_started() {
+        let ids = ["chat-3".to_owned()];
+        let error = start(Instant::now(), "here", brief(false), &ids)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("chat-3"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_summary_has_the_servers_that_run() {
+        let running = brief(false).only(["chat-2"]).start().await.unwrap();
+        assert_eq!(summary(&running), ["chat  chat-2"]);
+        assert!(running.stop().await);
+    }
 }

@@ -62,6 +62,12 @@ impl Memory {
         Memory::on(Weather::new(seed, chaos), true)
     }
 
+    /// Other weather from now on, for all connections. What is on its way arrives as it would have.
+    pub fn change(&self, chaos: Chaos) {
+        self.hub.rough.store(true, Ordering::Release);
+        self.hub.weather().change(chaos);
+    }
+
     /// Another connection to the same hub.
     #[must_use]
     pub fn connect(&self) -> Arc<Memory> {

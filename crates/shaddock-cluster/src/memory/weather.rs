@@ -49,6 +49,10 @@ impl Weather {
         }
     }
 
+    pub(super) fn change(&mut self, chaos: Chaos) {
+        self.chaos = chaos;
+    }
+
     pub(super) fn part(&mut self, a: u64, b: u64) {
         self.parted.insert((a.min(b), a.max(b)));
     }
@@ -61,7 +65,7 @@ impl Weather {
         if self.parted.contains(&(from.min(to), from.max(to))) || self.strikes() {
             return Fate::Lost;
         }
-        if self.chaos.delay.is_empty() {
+        if self.chaos.delay.is_empty() && self.last_due.is_empty() {
             return Fate::Arrives(None);
         }
         let due = Instant::now() + self.delay();

@@ -124,7 +124,11 @@ async fn scenario(seed: u64, trouble: Trouble) -> String {
             .iter()
             .for_each(|other| server.wire.meet(&other.wire));
     }
-    // The dead interval, twice what a beat may take with one or two lost on the way, and every deadline.
+    hub.change(Chaos {
+        delay: Duration::ZERO..Duration::from_millis(100),
+        loss: 0.0,
+    });
+    // Longer than it takes to be found dead, to be heard of again, and any deadline.
     sleep(Duration::from_secs(12)).await;
     for server in &servers {
         for other in &servers {

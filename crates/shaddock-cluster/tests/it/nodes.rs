@@ -437,9 +437,8 @@ async fn a_flood_hides_no_beat() {
     for _ in 0..200 {
         while quiet.node.cast(&id("flooded"), "more").is_ok() {}
         tokio::time::advance(Duration::from_millis(100)).await;
-        let judged = |heard: &Heard| {
-            matches!(heard, Heard::Event(Event::Suspect(_) | Event::Died(_)))
-        };
+        let judged =
+            |heard: &Heard| matches!(heard, Heard::Event(Event::Suspect(_) | Event::Died(_)));
         assert!(!flooded.rest().iter().any(judged));
     }
 }

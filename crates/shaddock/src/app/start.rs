@@ -147,6 +147,7 @@ struct RunningServer {
 enum Place {
     Sockets,
     /// In tests: to each front-end a way in, to each server a link that can be cut.
+    #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "made by the testing kit"))]
     Memory(InMemory),
 }
 

@@ -1,6 +1,5 @@
 //! Pushing: a body is encoded once, and each front-end gets one message.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -45,7 +44,7 @@ impl Pusher {
         body: &Bytes,
     ) -> Result<()> {
         let packed = envelope::pack_sessions(sessions.iter().copied());
-        self.send(frontend, &Self::packed(route, body, To::Sessions(Cow::Borrowed(&packed)))?)
+        self.send(frontend, &Self::packed(route, body, To::Sessions(&packed))?)
     }
 
     /// Pushes to a ready list of sessions.
@@ -56,12 +55,12 @@ impl Pusher {
         route: &str,
         body: &Bytes,
     ) -> Result<()> {
-        self.send(frontend, &Self::packed(route, body, To::Sessions(Cow::Borrowed(sessions)))?)
+        self.send(frontend, &Self::packed(route, body, To::Sessions(sessions))?)
     }
 
     /// Pushes to every session of `uid`, wherever it is.
     pub(crate) fn push_uid(&self, frontends: &[ServerId], uid: &str, route: &str, body: &Bytes) -> Result<()> {
-        self.send_all(frontends, &Self::packed(route, body, To::Uid(uid.into()))?)
+        self.send_all(frontends, &Self::packed(route, body, To::Uid(uid))?)
     }
 
     /// Pushes to every session that has these settings.
@@ -77,7 +76,7 @@ impl Pusher {
     }
 
     fn packed(route: &str, body: &Bytes, to: To<'_>) -> Result<Bytes> {
-        let push = Push { route: route.into(), body: Cow::Borrowed(body), to };
+        let push = Push { route, body, to };
         Ok(envelope::pack(&Tell::Push(push))?)
     }
 

@@ -221,14 +221,12 @@ macro_rules! handler_of {
             fn call(&self, request: Request) -> impl Future<Output = Result<Reply>> + Send + 'static {
                 // The arguments are made and the future is begun here, so that it need not carry
                 // the request with it.
-                let begun = (|| {
+                let begin = || -> Result<Fut> {
                     $(let $arg = $arg::from_request(&request)?;)*
                     Ok(self($($arg),*))
-                })();
-                async move {
-                    let begun: Result<Fut> = begun;
-                    Reply::json(&begun?.await?)
-                }
+                };
+                let begun = begin();
+                async move { Reply::json(&begun?.await?) }
             }
 
             fn check(&self, server: &ServerHandle) -> Result<(), String> {

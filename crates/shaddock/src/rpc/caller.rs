@@ -1,6 +1,5 @@
 //! Asking another server for something, from the caller's side.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -134,7 +133,7 @@ impl Ready<'_> {
     }
 
     fn method<'a>(&'a self, args: &'a [u8]) -> Method<'a> {
-        Method { service: self.service.into(), method: self.method.into(), args: Cow::Borrowed(args) }
+        Method { service: self.service, method: self.method, args }
     }
 
     fn name(&self) -> String {

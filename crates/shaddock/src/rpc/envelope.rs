@@ -3,7 +3,6 @@
 //! MessagePack with field names, so that servers of two versions can talk: a reader skips what it
 //! does not know. Clients' bodies stay the JSON bytes they are.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -41,32 +40,32 @@ pub(crate) struct Forward<'a> {
     #[serde(rename = "a")]
     pub(crate) peer: SocketAddr,
     /// A packed `Identity`.
-    #[serde(rename = "i", with = "serde_bytes")]
-    pub(crate) identity: Cow<'a, [u8]>,
+    #[serde(rename = "i", borrow, with = "serde_bytes")]
+    pub(crate) identity: &'a [u8],
     #[serde(rename = "r", borrow)]
-    pub(crate) route: Cow<'a, str>,
+    pub(crate) route: &'a str,
     #[serde(rename = "n", default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) notify: bool,
-    #[serde(rename = "b", with = "serde_bytes")]
-    pub(crate) body: Cow<'a, [u8]>,
+    #[serde(rename = "b", borrow, with = "serde_bytes")]
+    pub(crate) body: &'a [u8],
 }
 
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) struct Method<'a> {
     #[serde(rename = "s", borrow)]
-    pub(crate) service: Cow<'a, str>,
+    pub(crate) service: &'a str,
     #[serde(rename = "m", borrow)]
-    pub(crate) method: Cow<'a, str>,
-    #[serde(rename = "a", with = "serde_bytes")]
-    pub(crate) args: Cow<'a, [u8]>,
+    pub(crate) method: &'a str,
+    #[serde(rename = "a", borrow, with = "serde_bytes")]
+    pub(crate) args: &'a [u8],
 }
 
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) struct Push<'a> {
     #[serde(rename = "r", borrow)]
-    pub(crate) route: Cow<'a, str>,
-    #[serde(rename = "b", with = "serde_bytes")]
-    pub(crate) body: Cow<'a, [u8]>,
+    pub(crate) route: &'a str,
+    #[serde(rename = "b", borrow, with = "serde_bytes")]
+    pub(crate) body: &'a [u8],
     #[serde(rename = "t", borrow)]
     pub(crate) to: To<'a>,
 }
@@ -75,11 +74,11 @@ pub(crate) struct Push<'a> {
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) enum To<'a> {
     /// These sessions: eight bytes each, little-endian, so that a channel keeps the list ready.
-    #[serde(rename = "s", with = "serde_bytes")]
-    Sessions(Cow<'a, [u8]>),
+    #[serde(rename = "s", borrow, with = "serde_bytes")]
+    Sessions(&'a [u8]),
     /// Every session of a uid.
     #[serde(rename = "u", borrow)]
-    Uid(Cow<'a, str>),
+    Uid(&'a str),
     /// Every session whose settings have these values; those without a uid too, if `unbound` says so.
     #[serde(rename = "a")]
     All {
@@ -112,14 +111,6 @@ pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Bytes, rmp_serde::encode::
 /// Reads it; what it borrows stays in `bytes`.
 pub(crate) fn unpack<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, rmp_serde::decode::Error> {
     rmp_serde::from_slice(bytes)
-}
-
-/// The part of `whole` that `part` is or was copied from, sharing memory where it can.
-pub(crate) fn slice_of(whole: &Bytes, part: &Cow<'_, [u8]>) -> Bytes {
-    match part {
-        Cow::Borrowed(part) => whole.slice_ref(part),
-        Cow::Owned(part) => Bytes::copy_from_slice(part),
-    }
 }
 
 const DONE: u8 = 0;
@@ -155,16 +146,15 @@ mod tests {
         let ask = Ask::Forward(Forward {
             session: SessionId(7),
             peer: "127.0.0.1:9".parse().unwrap(),
-            identity: Cow::Borrowed(b"i"),
-            route: "chat.chatHandler.send".into(),
+            identity: b"i",
+            route: "chat.chatHandler.send",
             notify: false,
-            body: Cow::Borrowed(b"{}"),
+            body: b"{}",
         });
         let packed = pack(&ask).unwrap();
         let Ask::Forward(forward) = unpack(&packed).unwrap() else { panic!("not a forward") };
-        assert_eq!((forward.session, &*forward.route), (SessionId(7), "chat.chatHandler.send"));
-        assert!(matches!(forward.body, Cow::Borrowed(b"{}")), "{:?}", forward.body);
-        assert!(matches!(forward.route, Cow::Borrowed(_)));
+        assert_eq!((forward.session, forward.route), (SessionId(7), "chat.chatHandler.send"));
+        assert_eq!(packed.slice_ref(forward.body), "{}");
     }
 
     #[test]

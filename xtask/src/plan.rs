@@ -1,0 +1,166 @@
+//! What there is to test, in order: what is quick and fails often comes first.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::tools::Missing;
+use crate::workspace::Workspace;
+
+/// How much is tested.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scope {
+    /// Everything.
+    All,
+    /// What needs nothing but Rust, and no release build.
+    Quick,
+}
+
+/// Something that passes or fails.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) name: String,
+    /// One after another; each must do as it is expected to.
+    pub(crate) commands: Vec<Expected>,
+}
+
+/// A command, and whether it is to succeed.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    pub(crate) command: Command,
+    pub(crate) succeeds: bool,
+}
+
+impl Step {
+    fn new(name: impl Into<String>, commands: impl IntoIterator<Item = Command>) -> Step {
+        let expected = |command| Expected {
+            command,
+            succeeds: true,
+        };
+        Step {
+            name: name.into(),
+            commands: commands.into_iter().map(expected).collect(),
+        }
+    }
+}
+
+/// The steps of `scope`, but those that can't be without what is `missing`.
+pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> Vec<Step> {
+    let root = &workspace.root;
+    let target = &workspace.target;
+    let cargo = |line: &str| cargo(root, line);
+    let mut steps = vec![
+        Step::new("format", [cargo("fmt --all --check")]),
+        Step::new(
+            "clippy",
+            [cargo(
+                "clippy --workspace --all-targets --all-features -- -D warnings",
+            )],
+        ),
+        Step::new("documentation", [documentation(root)]),
+        Step::new("tests", [cargo("test --workspace --all-features")]),
+        Step::new(
+            "each feature alone",
+            workspace
+                .features
+                .iter()
+                .map(|(package, feature)| match feature {
+                    None => cargo(&format!("check --quiet -p {package} --no-default-features")),
+                    Some(feature) => cargo(&format!(
+                        "check --quiet -p {package} --no-default-features --features {feature}"
+                    )),
+                }),
+        ),
+    ];
+    if !missing.has("c++") {
+        steps.push(Step::new("fuzz targets", [fuzz(root, target)]));
+    }
+    if scope == Scope::Quick {
+        return steps;
+    }
+    let chat = target.join("release/chat");
+    steps.push(Step::new(
+        "order, in release",
+        [cargo(
+            "test --release -p shaddock --features testing --test it order",
+        )],
+    ));
+    steps.push(Step::new(
+        "the chat, in release",
+        [cargo("build --release -p chat")],
+    ));
+    steps.push(commands_of(&chat));
+    if !missing.has("node") && !missing.has("npm") {
+        let (clients, e2e) = (root.join("clients/js"), root.join("e2e"));
+        steps.push(Step::new(
+            "client for JavaScript",
+            [npm(&clients, "ci"), npm(&clients, "test")],
+        ));
+        let mut test = npm(&e2e, "test");
+        test.env("CHAT_BIN", &chat)
+            .env("PICTURES", target.join("pictures"));
+        steps.push(Step::new("end to end", [npm(&e2e, "ci"), test]));
+    }
+    if !missing.has("cargo-deny") {
+        steps.push(Step::new(
+            "licences and advisories",
+            [cargo("deny --workspace check")],
+        ));
+    }
+    steps
+}
+
+/// What the chat's program answers, from a folder that has no configuration.
+fn commands_of(chat: &Path) -> Step {
+    let command = |line: &str, succeeds| {
+        let mut command = Command::new(chat);
+        command
+            .args(line.split(' '))
+            .current_dir(std::env::temp_dir());
+        Expected { command, succeeds }
+    };
+    Step {
+        name: "the chat's commands".to_owned(),
+        commands: vec![
+            command("check", true),
+            command("check --env production", true),
+            command("routes", true),
+            command("check --config no-such-folder", false),
+            command("check --set frontend.no-such-key=1", false),
+            command("start no-such-server", false),
+        ],
+    }
+}
+
+fn cargo(root: &Path, line: &str) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(line.split(' ')).current_dir(root);
+    command
+}
+
+fn documentation(root: &Path) -> Command {
+    let mut command = cargo(root, "doc --no-deps --workspace --all-features");
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    command
+}
+
+/// A workspace of its own, so that nobody else compiles libFuzzer.
+fn fuzz(root: &Path, target: &Path) -> Command {
+    let mut command = cargo(
+        root,
+        "check --manifest-path fuzz/Cargo.toml --all-targets --target-dir",
+    );
+    command.arg(target.join("fuzz"));
+    command
+}
+
+fn npm(folder: &Path, what: &str) -> Command {
+    let mut command = Command::new("npm");
+    command
+        .arg(what)
+        .current_dir(folder)
+        .env("npm_config_update_notifier", "false");
+    if what == "ci" {
+        command.args(["--no-audit", "--no-fund"]);
+    }
+    command
+}

@@ -1,0 +1,128 @@
+//! What the tests need beside Rust.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::bail;
+
+use crate::plan::Scope;
+
+/// A program that tests need.
+#[derive(Debug)]
+struct Tool {
+    name: &'static str,
+    /// What is left out without it.
+    purpose: &'static str,
+    /// How to get it.
+    hint: &'static str,
+    /// Whether it must be there where nothing may be left out.
+    is_required: bool,
+    is_there: fn() -> bool,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        name: "c++",
+        purpose: "the fuzz targets",
+        hint: "apt-get install g++",
+        is_required: true,
+        is_there: || answers("c++", &["--version"]),
+    },
+    Tool {
+        name: "node",
+        purpose: "the JavaScript client and all end-to-end tests",
+        hint: "version 20.10 or later: apt-get install nodejs, or from nodejs.org",
+        is_required: true,
+        is_there: || {
+            let recent = "const [a, b] = process.versions.node.split('.'); process.exit(a > 20 || (a == 20 && b >= 10) ? 0 : 1)";
+            answers("node", &["-e", recent])
+        },
+    },
+    Tool {
+        name: "npm",
+        purpose: "the JavaScript client and all end-to-end tests",
+        hint: "apt-get install npm",
+        is_required: true,
+        is_there: || answers("npm", &["--version"]),
+    },
+    Tool {
+        name: "chromium",
+        purpose: "the tests of the page",
+        hint: "apt-get install chromium, or set CHROMIUM to the path of one",
+        is_required: true,
+        is_there: || {
+            let program = env::var_os("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".into());
+            Path::new(&program).exists()
+        },
+    },
+    Tool {
+        name: "python3-venv",
+        purpose: "the test with pypomelo",
+        hint: "apt-get install python3-venv",
+        is_required: true,
+        is_there: || answers("python3", &["-c", "import ensurepip, venv"]),
+    },
+    Tool {
+        name: "cargo-deny",
+        purpose: "licences and advisories",
+        hint: "cargo install --locked cargo-deny",
+        is_required: false,
+        is_there: || answers("cargo", &["deny", "--version"]),
+    },
+];
+
+/// What is not on this machine.
+#[derive(Debug)]
+pub(crate) struct Missing(Vec<&'static Tool>);
+
+impl Missing {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|tool| tool.name == name)
+    }
+
+    /// A line for each.
+    pub(crate) fn tell(&self) {
+        for Tool {
+            name,
+            purpose,
+            hint,
+            ..
+        } in &self.0
+        {
+            println!("NOT TESTED without {name}: {purpose} (to get it: {hint})");
+        }
+    }
+}
+
+/// Looks for what the tests of `scope` need.
+///
+/// # Errors
+///
+/// With `CI` set, if anything is missing that must be there.
+pub(crate) fn look(scope: Scope) -> anyhow::Result<Missing> {
+    let is_strict = env::var_os("CI").is_some_and(|value| !value.is_empty());
+    let needed = |tool: &&Tool| scope == Scope::All || tool.name == "c++";
+    let missing = Missing(
+        TOOLS
+            .iter()
+            .filter(needed)
+            .filter(|tool| !(tool.is_there)())
+            .collect(),
+    );
+    missing.tell();
+    if is_strict && missing.0.iter().any(|tool| tool.is_required) {
+        bail!("with CI set, nothing may be left out");
+    }
+    Ok(missing)
+}
+
+fn answers(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
