@@ -165,8 +165,9 @@ for (const form of forms) {
       const rid = newRoom();
       const client = await login(form, 'py', rid);
       const bytes = [101, 102, 103].map((id) => client.requestBytes(SEND, { content: `${id}`, target: '*' }, id));
+      const answers = [101, 102, 103].map((id) => client.answer(id, SEND));
       client.write(Buffer.concat([...bytes.slice(0, 2), Package.encode(Package.TYPE_HEARTBEAT), bytes[2]]));
-      for (const id of [101, 102, 103]) assert.deepEqual(await client.answer(id, SEND), {});
+      assert.deepEqual(await Promise.all(answers), [{}, {}, {}]);
       for (const id of [101, 102, 103]) assert.equal((await client.pushed('onChat')).msg, `${id}`);
       client.close();
     });

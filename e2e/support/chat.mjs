@@ -48,7 +48,8 @@ class Chat {
     for (const one of addresses()) assert.ok(!(await isOpen(one)), `something listens on ${one.host}:${one.port} already`);
     const chat = new Chat();
     // From a directory without a config, so that the one built in is used.
-    chat.process = spawn(program, { cwd: tmpdir(), stdio: ['ignore', 'inherit', 'inherit'] });
+    const env = { RUST_LOG: 'error', ...process.env };
+    chat.process = spawn(program, { cwd: tmpdir(), env, stdio: ['ignore', 'inherit', 'inherit'] });
     chat.#exited = once(chat.process, 'exit');
     const deadline = Date.now() + READY_WITHIN;
     for (const one of addresses()) {

@@ -1,12 +1,12 @@
 //! Lines for whoever started the program.
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 
-/// Writes a line to stdout.
+/// Writes a line to `out`, which is stdout.
 ///
 /// That nobody reads it any more (`start | head -1`) is no reason to end, as `println!` would.
-pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
+pub(crate) fn say(out: &mut impl Write, line: &str) {
+    let _ = writeln!(out, "{line}");
 }
 
 /// Writes an error with its causes to stderr.

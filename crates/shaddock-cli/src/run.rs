@@ -1,5 +1,6 @@
 //! From the command line to an exit code.
 
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -12,7 +13,7 @@ use crate::arguments::{Arguments, Command, Options};
 use crate::commands::{check, routes, start};
 use crate::configuration::{self, Found};
 use crate::log;
-use crate::output::complain;
+use crate::output::{complain, say};
 
 /// Does what the command line says, for the application that `app` makes of its configuration.
 ///
@@ -48,11 +49,20 @@ fn obey(
 
     let runtime = runtime(&options).context("tokio's runtime can't be made")?;
     let Found { config, place } = found;
+    let out = &mut io::stdout();
     let done = runtime.block_on(async {
+        let app = app(config);
         match command.unwrap_or_default() {
-            Command::Start { ids } => start::start(begun, &place, app(config), &ids).await,
-            Command::Routes => routes::routes(&app(config)),
-            Command::Check => check::check(&place, app(config)).await,
+            Command::Routes => routes::routes(&app, out),
+            Command::Check => {
+                say(out, &place);
+                check::check(app, out).await
+            }
+            Command::Start { ids } => {
+                say(out, &place);
+                let app = if ids.is_empty() { app } else { app.only(ids) };
+                start::start(begun, app, out).await
+            }
         }
     });
     // What was to end has, or is cut off: nothing to wait for.
@@ -60,7 +70,7 @@ fn obey(
     done
 }
 
-fn runtime(options: &Options) -> std::io::Result<Runtime> {
+fn runtime(options: &Options) -> io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     if let Some(workers) = options.workers {
         builder.worker_threads(workers.get());

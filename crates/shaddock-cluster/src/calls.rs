@@ -31,7 +31,8 @@ struct Table {
     /// When the loop looks for late calls. Moved only by a look, or by a call that would be missed: calls
     /// that were answered leave nothing to clean up.
     look: Option<Instant>,
-    closed: bool,
+    /// Whether there is a loop that ends them.
+    open: bool,
 }
 
 pub(crate) struct Waiting {
@@ -64,7 +65,7 @@ impl Calls {
         then: Then,
     ) -> Result<u64, Then> {
         let mut table = self.table();
-        if table.closed {
+        if !table.open {
             return Err(then);
         }
         table.last += 1;
@@ -133,9 +134,18 @@ impl Calls {
         }
     }
 
+    /// Lets calls in.
+    pub(crate) fn open(&self) {
+        self.table().open = true;
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.table().open
+    }
+
     /// Ends all and lets no more in.
     pub(crate) fn close(&self) {
-        self.table().closed = true;
+        self.table().open = false;
         self.end_all(&CallFailure::Closed);
     }
 

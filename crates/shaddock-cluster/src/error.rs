@@ -49,8 +49,8 @@ pub enum CallFailure {
     /// The server did not want to answer, or could not.
     #[error("refused: {0}")]
     Refused(String),
-    /// This server has left the cluster itself. What was under way may have been done.
-    #[error("was not waited for: this server has left the cluster")]
+    /// This server is not in the cluster, or left it while it waited: what was under way may have been done.
+    #[error("was not waited for: this server is not in the cluster")]
     Closed,
 }
 
@@ -112,8 +112,8 @@ pub enum CastFailure {
     /// A queue on the way is full.
     #[error("was sent nothing: a queue on the way is full")]
     Full,
-    /// This server has left the cluster itself.
-    #[error("was sent nothing: this server has left the cluster")]
+    /// This server is not in the cluster.
+    #[error("was sent nothing: this server is not in the cluster")]
     Closed,
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::engine::{Back, BoxFuture, Delivery, Pattern};
 use crate::error::JoinError;
 use crate::ids::ServerId;
-use crate::node::Inner;
+use crate::inner::Inner;
 use crate::receive::Receive;
 use crate::roster::{Beat, Who};
 use crate::run::Run;

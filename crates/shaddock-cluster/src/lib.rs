@@ -45,9 +45,11 @@ pub mod memory;
 mod store;
 
 mod calls;
+mod config;
 mod directory;
 mod error;
 mod frame;
+mod inner;
 mod join;
 mod members;
 mod node;
@@ -60,6 +62,7 @@ mod subjects;
 #[cfg(feature = "contract")]
 pub mod contract;
 
+pub use self::config::{Config, Timings};
 pub use self::directory::{Claim, ClaimError, Directory};
 pub use self::engine::{
     Back, BoxFuture, Delivery, Engine, EngineError, Feed, Link, Pattern, PublishError, Source,
@@ -68,7 +71,7 @@ pub use self::engine::{
 pub use self::error::{CallError, CallFailure, CastError, CastFailure, JoinError};
 pub use self::ids::{Boot, ClusterName, Kind, NameError, Peer, ServerId};
 pub use self::members::{Member, Members, Meta, State};
-pub use self::node::{Call, Config, Node, Stats, Timings};
+pub use self::node::{Call, Node, Stats};
 pub use self::pick::{hash, rendezvous};
 pub use self::receive::{Answer, Event, Receive};
 pub use self::store::{Change, Entry, Store, StoreError, Watch, check_key};

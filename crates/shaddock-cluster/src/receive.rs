@@ -10,8 +10,8 @@ use crate::engine::{PublishError, Subject};
 use crate::error::CastFailure;
 use crate::frame::{Status, What};
 use crate::ids::{Boot, Peer};
+use crate::inner::Inner;
 use crate::members::Member;
-use crate::node::Inner;
 
 /// Takes what arrives for one server.
 ///

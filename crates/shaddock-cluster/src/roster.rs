@@ -6,10 +6,10 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 
+use crate::config::Timings;
 use crate::engine::Subject;
 use crate::ids::{Boot, Kind, Peer, ServerId};
 use crate::members::{Member, Members, Meta, State};
-use crate::node::Timings;
 use crate::receive::Event;
 
 /// What every server tells all others once in a while.

@@ -12,7 +12,7 @@ use crate::engine::{Delivery, Link, Subject, Subscription};
 use crate::error::CallFailure;
 use crate::frame::{self, Frame, Status, What};
 use crate::ids::{Boot, Peer, ServerId};
-use crate::node::Inner;
+use crate::inner::Inner;
 use crate::receive::{Answer, Event, Receive, ReplyTo};
 use crate::roster::{Beat, Roster, Who};
 use crate::subjects::Heard;
@@ -37,6 +37,8 @@ pub(crate) struct Run {
     down: Option<(Instant, bool)>,
     next_beat: Instant,
     next_judgement: Instant,
+    /// Last, so that all else is gone when the node has ended. Works even if a receiver panics.
+    _end: End,
 }
 
 /// One run of another server, as a source of frames.
@@ -61,7 +63,9 @@ impl Run {
             let subject = inner.subjects.in_of(&beat.id);
             roster.beat(beat, now, || subject);
         }
+        inner.calls.open();
         Run {
+            _end: End(Arc::clone(&inner)),
             link: inner.engine.link(),
             next_beat: now + inner.timings.beat,
             next_judgement: now + inner.timings.suspect,
@@ -77,8 +81,6 @@ impl Run {
     }
 
     pub(crate) async fn run(mut self) {
-        // Ends the node even if a receiver panics.
-        let ended = End(Arc::clone(&self.inner));
         let stop = self.inner.stop.clone();
         let mut batch = Vec::with_capacity(BATCH);
         let mut sleep = std::pin::pin!(tokio::time::sleep_until(self.wake_at()));
@@ -112,7 +114,6 @@ impl Run {
             self.settle();
         }
         self.inner.say_bye();
-        drop(ended);
     }
 
     fn wake_at(&self) -> Instant {

@@ -9,6 +9,8 @@ use rustc_hash::FxHashMap;
 use shaddock_protocol::pomelo::{Connector, Server as Machine};
 use shaddock_transport::{Incoming, Listener, OpenError, Wire};
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::filters::Meter;
@@ -90,17 +92,37 @@ impl Door {
             let came = Instant::now();
             // Boxed, so that an open connection does not carry the room for this along.
             let opening = Box::pin(tokio::time::timeout(door.options.handshake_timeout, incoming.open()));
-            match stop.run_until_cancelled(opening).await {
-                Some(Ok(Ok(wire))) => door.serve(wire, came, &stop).await,
-                Some(Ok(Err(error))) => door.refuse(peer, &error),
-                Some(Err(_)) => {
-                    door.frontend.metrics.refused("silent");
-                    tracing::debug!(server = %door.core.id, %peer, "a connection said nothing in time");
-                }
-                None => {}
-            }
+            let opened = stop.run_until_cancelled(opening).await;
+            // Made in a function of its own and boxed: what is moved from here to there would leave
+            // room behind in every task.
+            let Some(connection) = opened.and_then(|opened| door.admit(opened, peer, came, &stop)) else { return };
+            let ending = connection.run().await;
+            door.frontend.metrics.sessions.decrement(1.0);
+            door.frontend.metrics.closed(ending.name());
             drop(guest);
         });
+    }
+
+    /// A session for a connection that was opened.
+    fn admit<W: Wire>(
+        &self,
+        opened: Result<Result<W, OpenError>, Elapsed>,
+        peer: SocketAddr,
+        came: Instant,
+        stop: &CancellationToken,
+    ) -> Option<Box<Connection<W, Machine>>> {
+        match opened {
+            Ok(Ok(wire)) => Some(Box::new(self.session(wire, came, stop))),
+            Ok(Err(error)) => {
+                self.refuse(peer, &error);
+                None
+            }
+            Err(_) => {
+                self.frontend.metrics.refused("silent");
+                tracing::debug!(server = %self.core.id, %peer, "a connection said nothing in time");
+                None
+            }
+        }
     }
 
     fn refuse(&self, peer: SocketAddr, error: &OpenError) {
@@ -114,7 +136,7 @@ impl Door {
         tracing::debug!(server = %self.core.id, %peer, %error, "a connection became no session");
     }
 
-    async fn serve<W: Wire>(&self, wire: W, came: Instant, stop: &tokio_util::sync::CancellationToken) {
+    fn session<W: Wire>(&self, wire: W, came: Instant, stop: &CancellationToken) -> Connection<W, Machine> {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed) as u64;
         let limits = &self.options.limits;
         let bounds = Bounds { frames: limits.outbound_messages, bytes: limits.outbound_bytes };
@@ -130,9 +152,7 @@ impl Door {
         self.frontend.table.insert(record.clone());
         self.frontend.metrics.sessions.increment(1.0);
         let desk = Arc::new(Inbox(self.core.clone()));
-        let ending = Connection::new(wire, machine, record, desk, terms, meter, stop.clone()).run().await;
-        self.frontend.metrics.sessions.decrement(1.0);
-        self.frontend.metrics.closed(ending.name());
+        Connection::new(wire, machine, record, desk, terms, meter, stop.clone())
     }
 }
 

@@ -1,12 +1,14 @@
 //! `routes`: what clients may ask, and what they are pushed.
 
+use std::io::Write;
+
 use shaddock::{App, RouteInfo};
 
 use crate::output::say;
 
-pub(crate) fn routes(app: &App) -> anyhow::Result<bool> {
+pub(crate) fn routes(app: &App, out: &mut impl Write) -> anyhow::Result<bool> {
     for line in table(&app.routes()?) {
-        say(&line);
+        say(out, &line);
     }
     Ok(true)
 }

@@ -1,6 +1,7 @@
 //! `start`: servers, until somebody asks them to stop.
 
 use std::collections::HashMap;
+use std::io::Write;
 
 use anyhow::Context as _;
 use shaddock::{App, Running};
@@ -9,43 +10,39 @@ use tokio::time::Instant;
 use crate::output::say;
 use crate::signals::Signals;
 
-/// Runs the servers called `ids`, or all, and says whether in the end all of them ended by themselves.
-pub(crate) async fn start(
-    begun: Instant,
-    place: &str,
-    app: App,
-    ids: &[String],
-) -> anyhow::Result<bool> {
-    let app = if ids.is_empty() { app } else { app.only(ids) };
-    say(place);
+/// Runs the servers of `app`, and says whether in the end all of them ended by themselves.
+pub(crate) async fn start(begun: Instant, app: App, out: &mut impl Write) -> anyhow::Result<bool> {
     let running = app.start().await?;
     // Until here a signal ends the process at once, and nobody was let in who would mind.
     let mut signals = Signals::listen().context("the system does not let us hear its signals")?;
     for line in summary(&running) {
-        say(&line);
+        say(out, &line);
     }
-    say(&format!("ready in {} ms", begun.elapsed().as_millis()));
+    say(out, &format!("ready in {} ms", begun.elapsed().as_millis()));
 
     let reason = tokio::select! {
         signal = signals.next() => signal,
         () = running.stopping() => "the application asked for it",
     };
     let seconds = running.app().config().stop.deadline.as_secs_f64();
-    say(&format!(
-        "stopping ({reason}): what is under way has {seconds} s; a signal ends it at once"
-    ));
+    say(
+        out,
+        &format!(
+            "stopping ({reason}): what is under way has {seconds} s; a signal ends it at once"
+        ),
+    );
     let stopped = Instant::now();
     tokio::select! {
         all_ended = running.stop() => {
             let elapsed = stopped.elapsed().as_millis();
-            say(&match all_ended {
+            say(out, &match all_ended {
                 true => format!("stopped in {elapsed} ms"),
                 false => format!("stopped in {elapsed} ms; what had not ended was cut off"),
             });
             Ok(all_ended)
         }
         signal = signals.next() => {
-            say(&format!("cut off ({signal})"));
+            say(out, &format!("cut off ({signal})"));
             Ok(false)
         }
     }
@@ -113,38 +110,37 @@ mod tests {
             .component(Brief { is_stubborn })
     }
 
+    /// What is said of it, and whether it ended well.
+    async fn seen(app: App) -> (bool, String) {
+        let mut out = Vec::new();
+        let ended_well = start(Instant::now(), app, &mut out).await.unwrap();
+        (ended_well, String::from_utf8(out).unwrap())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_ends_by_itself_ends_well() {
-        assert!(
-            start(Instant::now(), "here", brief(false), &[])
-                .await
-                .unwrap()
-        );
+        let wanted = "\
+chat  chat-1, chat-2
+ready in 0 ms
+stopping (the application asked for it): what is under way has 10 s; a signal ends it at once
+stopped in 0 ms
+";
+        assert_eq!(seen(brief(false)).await, (true, wanted.to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_does_not_end_is_cut_off_and_told() {
+        let (ended_well, said) = seen(brief(true)).await;
+        assert!(!ended_well);
         assert!(
-            !start(Instant::now(), "here", brief(true), &[])
-                .await
-                .unwrap()
+            said.ends_with("stopped in 10000 ms; what had not ended was cut off\n"),
+            "{said}"
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_is_not_configured_is_not_started() {
-        let ids = ["chat-3".to_owned()];
-        let error = start(Instant::now(), "here", brief(false), &ids)
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("chat-3"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn the_summary_has_the_servers_that_run() {
-        let running = brief(false).only(["chat-2"]).start().await.unwrap();
-        assert_eq!(summary(&running), ["chat  chat-2"]);
-        assert!(running.stop().await);
+    async fn servers_that_are_not_asked_for_do_not_run() {
+        let (_, said) = seen(brief(false).only(["chat-2"])).await;
+        assert!(said.starts_with("chat  chat-2\n"), "{said}");
     }
 }

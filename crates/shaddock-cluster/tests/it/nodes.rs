@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use shaddock_cluster::contract::{Heard, Witness};
 use shaddock_cluster::memory::Memory;
-use shaddock_cluster::{CallFailure, CastFailure, Config, Event, Kind, ServerId, State};
+use shaddock_cluster::{
+    Answer, CallFailure, CastFailure, Config, Event, Kind, Node, Peer, Receive, ServerId, State,
+};
 use tokio::time::{Duration, Instant};
 
 pub(crate) async fn join(engine: &Arc<Memory>, id: &str, kind: &str) -> Witness {
@@ -458,4 +461,30 @@ async fn after_a_cut_the_others_have_a_whole_period_to_be_heard() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let died = |heard: &Heard| matches!(heard, Heard::Event(Event::Died(_)));
     assert!(!a.rest().iter().any(died));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_has_not_entered_reaches_nobody_and_may_leave() {
+    let engine = Memory::new();
+    let _taken = join(&engine, "a", "a").await;
+    let node = Node::new(engine.clone(), Config::new(id("a"), kind("a")));
+    let error = node.call(&id("a"), "", after(60_000)).await.unwrap_err();
+    assert_eq!(error.failure, CallFailure::Closed);
+    let error = node.cast(&id("a"), "").unwrap_err();
+    assert_eq!(error.failure, CastFailure::Closed);
+    node.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_never_ran_leaves_no_call_waiting() {
+    struct Deaf;
+    impl Receive for Deaf {
+        fn call(&self, _: &Peer, _: Bytes, _: Answer) {}
+        fn cast(&self, _: &Peer, _: Bytes) {}
+    }
+    let node = Node::new(Memory::new(), Config::new(id("a"), kind("a")));
+    node.enter(Arc::new(Deaf), drop).await.unwrap();
+    node.left().await;
+    let error = node.call(&id("a"), "", after(60_000)).await.unwrap_err();
+    assert_eq!(error.failure, CallFailure::Closed);
 }

@@ -25,6 +25,9 @@ use crate::filters::Meter;
 /// How much may wait in a wire's own buffer before frames stay in the mailbox, where they are counted.
 const WIRE_BUFFER: usize = 64 * 1024;
 
+/// How long a client may leave a full wire unread before it is closed.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+
 /// How long a peer may take over an orderly close before the socket is dropped.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -99,25 +102,6 @@ impl Ending {
                 )
         )
     }
-
-    /// Whether there is still somebody who could read what is under way.
-    fn leaves_a_reader(&self) -> bool {
-        match self {
-            Ending::Stopping | Ending::Silent => true,
-            Ending::Dialect(_) => true,
-            Ending::Left | Ending::Lost(_) | Ending::Overflow => false,
-        }
-    }
-}
-
-/// What a look at the clock says.
-enum Tick {
-    /// Nothing to do before the timer fires.
-    Wait,
-    /// Something changed: look at everything again.
-    Again,
-    /// The client is dead.
-    Silent,
 }
 
 /// What a connection may use up.
@@ -151,8 +135,12 @@ pub(crate) struct Connection<W, D> {
     sleep: Option<Pin<Box<Sleep>>>,
     /// When a client without heartbeats was last known to live.
     heard: Instant,
-    /// Whether the dialect was told that we have stopped reading.
-    suspended: bool,
+    /// Since when we do not read from this client, for it has enough under way or does not read itself.
+    suspended: Option<Instant>,
+    /// Set when there is nothing more to do but end.
+    ending: Option<Ending>,
+    /// The wire was closed, and nothing is written any more.
+    closed: bool,
 }
 
 impl<W: Wire, D: Dialect> Connection<W, D> {
@@ -179,12 +167,14 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             beside: None,
             sleep: None,
             heard: Instant::now(),
-            suspended: false,
+            suspended: None,
+            ending: None,
+            closed: false,
         }
     }
 
     /// Serves the client until the connection ends, and brings everything it began to its end.
-    pub(crate) async fn run(mut self) -> Ending {
+    pub(crate) async fn run(mut self: Box<Self>) -> Ending {
         let stop = self.stop.clone();
         let ending = {
             let mut stopped = std::pin::pin!(stop.cancelled());
@@ -197,15 +187,19 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             .await
         };
         self.log(&ending);
-        if !ending.leaves_a_reader() {
+        // Only when it is us who go does the client still want what it asked for.
+        let stopping = matches!(ending, Ending::Stopping);
+        if !stopping {
+            self.record.mailbox.close();
             self.close_wire().await;
         }
-        let keep = matches!(ending, Ending::Stopping | Ending::Left | Ending::Lost(_));
+        // What an orderly client sent before it left, or lost its connection, counts.
+        let keep = stopping || matches!(ending, Ending::Left | Ending::Lost(_));
         if !keep {
             self.waiting.clear();
         }
         let limit = self.terms.drain;
-        let drained = poll_fn(|cx| self.poll_drain(cx, keep));
+        let drained = poll_fn(|cx| self.poll_drain(cx, keep, stopping));
         if tokio::time::timeout(limit, drained).await.is_err() {
             tracing::warn!(
                 server = %self.record.frontend.id, session = %self.record.id,
@@ -215,8 +209,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         self.running = None;
         self.beside = None;
         self.desk.closed(&self.record).await;
-        if ending.leaves_a_reader() {
-            self.send_out();
+        if stopping {
             self.close_wire().await;
         }
         ending
@@ -238,43 +231,44 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         self.record.mailbox.register(cx.waker());
         let now = Instant::now();
         loop {
-            if let Some(ending) = self.hear(cx, now) {
-                // What the dialect has to say about it goes out with the close.
-                self.send_out();
+            self.hear(cx, now);
+            self.speak(cx);
+            if let Some(ending) = self.ending.take() {
                 return Poll::Ready(ending);
             }
-            if let Some(ending) = self.speak(cx) {
-                return Poll::Ready(ending);
+            // What was written made room, so there may be more to hear.
+            if self.suspended.is_some() && self.has_room() {
+                continue;
             }
-            match self.tick(cx, now) {
-                Tick::Wait => return Poll::Pending,
-                Tick::Again => {}
-                Tick::Silent => return Poll::Ready(Ending::Silent),
+            if self.tick(cx, now).is_pending() {
+                return Poll::Pending;
             }
         }
     }
 
     /// Reads and handles until there is nothing to read, or no room for it.
-    fn hear(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Ending> {
+    fn hear(&mut self, cx: &mut Context<'_>, now: Instant) {
         loop {
             while self.has_room() {
                 match self.dialect.poll_event(now.into_std()) {
-                    Some(Event::Close(reason)) => return Some(Ending::Dialect(reason)),
                     Some(event) => self.on_event(event, now),
                     None => break,
                 }
             }
+            self.collect();
             self.poll_lane(cx);
+            if self.ending.is_some() {
+                return;
+            }
             if !self.has_room() {
-                if !self.suspended {
-                    self.suspended = true;
+                if self.suspended.is_none() {
+                    self.suspended = Some(now);
                     self.record.frontend.metrics.suspensions.increment(1);
                     self.dialect.suspend_timeout();
                 }
-                return None;
+                return;
             }
-            if self.suspended {
-                self.suspended = false;
+            if self.suspended.take().is_some() {
                 self.dialect.resume_timeout(now.into_std());
                 continue; // what was left in the dialect comes first
             }
@@ -284,16 +278,27 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                     self.record.frontend.metrics.bytes_in.increment(chunk.len() as u64);
                     self.dialect.receive(chunk, now.into_std());
                 }
-                Poll::Ready(None) => return Some(Ending::Left),
-                Poll::Ready(Some(Err(error))) => return Some(Ending::Lost(error)),
-                Poll::Pending => return None,
+                Poll::Ready(None) => return self.end(Ending::Left),
+                Poll::Ready(Some(Err(error))) => return self.end(Ending::Lost(error)),
+                Poll::Pending => return,
             }
         }
     }
 
+    /// Ends, unless there was a reason to already.
+    fn end(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+
+    /// Whether this client may have more under way. One that does not read its answers may not.
     fn has_room(&self) -> bool {
         let beside = self.beside.as_ref().map_or(0, |beside| beside.len());
-        self.waiting.len() + beside + self.record.forwarded() < self.terms.lane
+        let under_way = self.waiting.len() + beside + self.record.forwarded();
+        under_way < self.terms.lane && !self.is_clogged() && self.ending.is_none()
+    }
+
+    fn is_clogged(&self) -> bool {
+        !self.closed && WIRE_BUFFER <= self.wire.unsent()
     }
 
     fn on_event(&mut self, event: Event, now: Instant) {
@@ -320,7 +325,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                     "a message was refused",
                 );
             }
-            Event::Close(_) => {} // the caller's
+            Event::Close(reason) => self.end(Ending::Dialect(reason)),
         }
     }
 
@@ -335,9 +340,14 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         loop {
             if let Some(running) = &mut self.running {
                 if running.poll_unpin(cx).is_pending() {
-                    return;
+                    break;
                 }
                 self.running = None;
+            }
+            // Answers go to the wire at once, so that they never fill the mailbox.
+            self.collect();
+            if self.is_clogged() {
+                break;
             }
             if let Some(moved) = self.moves.pop_front() {
                 self.running = Some(self.desk.moved(&self.record, moved));
@@ -362,74 +372,57 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
     }
 
     /// Gives the wire what waits for the client, and writes it.
-    fn speak(&mut self, cx: &mut Context<'_>) -> Option<Ending> {
+    fn speak(&mut self, cx: &mut Context<'_>) {
         loop {
-            let more = match self.collect() {
-                Ok(more) => more,
-                Err(ending) => return Some(ending),
-            };
+            let more = self.collect();
             if !self.moves.is_empty() {
                 self.poll_lane(cx);
             }
             match self.wire.poll_flush(cx) {
-                Poll::Ready(Ok(())) if more => {}
-                Poll::Ready(Ok(())) | Poll::Pending => return None,
-                Poll::Ready(Err(error)) => return Some(Ending::Lost(error.into())),
+                Poll::Ready(Ok(())) if more && self.ending.is_none() => {}
+                Poll::Ready(Ok(())) | Poll::Pending => return,
+                Poll::Ready(Err(error)) => return self.end(Ending::Lost(error.into())),
             }
         }
     }
 
     /// Empties the mailbox into the wire, as far as there is room. Says whether there is more.
-    fn collect(&mut self) -> Result<bool, Ending> {
+    fn collect(&mut self) -> bool {
         let metrics = &self.record.frontend.metrics;
         let wire = &mut self.wire;
-        if WIRE_BUFFER <= wire.unsent() {
-            return Ok(false);
-        }
-        let collected = self.record.mailbox.collect(|frame| {
+        let room = WIRE_BUFFER.saturating_sub(wire.unsent());
+        let collected = self.record.mailbox.collect(room, |frame| {
             metrics.bytes_out.increment(frame.len() as u64);
             wire.send(frame);
-            wire.unsent() < WIRE_BUFFER
         });
-        while let Some(frame) = self.dialect.poll_transmit() {
-            self.wire.send(&frame);
-        }
         if collected.overflow {
-            return Err(Ending::Overflow);
+            self.end(Ending::Overflow);
         }
         for order in collected.orders {
             match order {
                 Order::Moved(moved) => self.moves.push_back(moved),
                 Order::Kick(reason) => {
                     self.dialect.kick(reason.as_deref());
-                    self.send_out();
-                    return Err(Ending::Dialect(CloseReason::Kicked));
+                    self.end(Ending::Dialect(CloseReason::Kicked));
                 }
             }
         }
-        Ok(collected.more)
-    }
-
-    /// Puts everything that is ready into the wire's buffer, for the close to write.
-    fn send_out(&mut self) {
-        let wire = &mut self.wire;
-        self.record.mailbox.collect(|frame| {
-            wire.send(frame);
-            true
-        });
         while let Some(frame) = self.dialect.poll_transmit() {
             self.wire.send(&frame);
         }
+        collected.more
     }
 
-    /// The heartbeat, and the search for the dead where there is none.
-    fn tick(&mut self, cx: &mut Context<'_>, now: Instant) -> Tick {
+    /// The heartbeat, the search for the dead where there is none, and the end of those who let us
+    /// wait for ever. Pending until there is something to do about one of them.
+    fn tick(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         loop {
+            let stall = self.suspended.filter(|_| self.is_clogged()).map(|since| since + STALL_LIMIT);
             let probe = self.terms.probe.map(|every| self.heard + every);
             let timeout = self.dialect.poll_timeout().map(Instant::from_std);
-            let Some(deadline) = [probe, timeout].into_iter().flatten().min() else {
+            let Some(deadline) = [stall, probe, timeout].into_iter().flatten().min() else {
                 self.sleep = None;
-                return Tick::Wait;
+                return Poll::Pending;
             };
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
             // Deadlines move on with every heartbeat; the timer is set again only when it has fired.
@@ -437,7 +430,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 sleep.as_mut().reset(deadline);
             }
             if sleep.as_mut().poll(cx).is_pending() {
-                return Tick::Wait;
+                return Poll::Pending;
             }
             // Of all that is idle this much is sure: it has not said anything for a while.
             self.record.mailbox.shrink();
@@ -447,30 +440,33 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             }
             if timeout.is_some_and(|timeout| timeout <= now) {
                 self.dialect.handle_timeout(now.into_std());
-                return Tick::Again;
+                while let Some(event) = self.dialect.poll_event(now.into_std()) {
+                    self.on_event(event, now);
+                }
+            } else if stall.is_some_and(|stall| stall <= now) {
+                self.end(Ending::Overflow);
+            } else if self.wire.ping() {
+                self.heard = now;
+            } else {
+                self.end(Ending::Silent);
             }
-            if !self.wire.ping() {
-                return Tick::Silent;
-            }
-            self.heard = now;
-            return Tick::Again;
+            return Poll::Ready(());
         }
     }
 
     /// Ready when nothing of this session is under way any more.
-    fn poll_drain(&mut self, cx: &mut Context<'_>, keep: bool) -> Poll<()> {
+    fn poll_drain(&mut self, cx: &mut Context<'_>, keep: bool, speak: bool) -> Poll<()> {
         self.record.mailbox.register(cx.waker());
         let now = Instant::now();
-        while keep && self.has_room() {
-            match self.dialect.poll_event(now.into_std()) {
-                Some(Event::Message(message)) => self.waiting.push_back(message),
-                Some(_) => {}
-                None => break,
+        while keep && let Some(event) = self.dialect.poll_event(now.into_std()) {
+            if let Event::Message(message) = event {
+                self.waiting.push_back(message);
             }
         }
         self.poll_lane(cx);
-        // Whoever can still read gets the answers as they come.
-        let _ = self.speak(cx);
+        if speak {
+            self.speak(cx);
+        }
         let idle = self.running.is_none()
             && self.beside.is_none()
             && self.waiting.is_empty()
@@ -485,5 +481,6 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             Ok(Err(error)) => tracing::trace!(session = %self.record.id, %error, "a close failed"),
             Err(_) => tracing::trace!(session = %self.record.id, "a peer did not take its close"),
         }
+        self.closed = true;
     }
 }

@@ -114,13 +114,15 @@ impl Mailbox {
         self.waker.register(waker);
     }
 
-    /// Hands frames to `send` until it says there is no room for more.
-    pub(crate) fn collect(&self, mut send: impl FnMut(&Bytes) -> bool) -> Collected {
+    /// Hands frames to `send` until there are no more, or they have `room` bytes together. The last
+    /// one may be longer than what was left of that.
+    pub(crate) fn collect(&self, room: usize, mut send: impl FnMut(&Bytes)) -> Collected {
         let mut state = self.lock();
-        let mut room = true;
-        while room && let Some(frame) = state.frames.pop_front() {
+        let mut sent = 0;
+        while sent < room && let Some(frame) = state.frames.pop_front() {
             state.bytes -= frame.len();
-            room = send(&frame);
+            sent += frame.len();
+            send(&frame);
         }
         Collected {
             orders: std::mem::take(&mut state.orders),
@@ -156,10 +158,7 @@ mod tests {
 
     fn collect(mailbox: &Mailbox) -> (Vec<Bytes>, Collected) {
         let mut frames = Vec::new();
-        let collected = mailbox.collect(|frame| {
-            frames.push(frame.clone());
-            true
-        });
+        let collected = mailbox.collect(usize::MAX, |frame| frames.push(frame.clone()));
         (frames, collected)
     }
 

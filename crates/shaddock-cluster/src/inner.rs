@@ -1,0 +1,249 @@
+//! What the handles, the answers and the loop of a node share: the way out.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::calls::{Calls, Then};
+use crate::config::{Config, Timings};
+use crate::engine::{Back, Engine, PublishError, Subject};
+use crate::error::{CallError, CallFailure, CastError, CastFailure};
+use crate::frame::{self, What};
+use crate::ids::{Boot, ClusterName, Peer, ServerId};
+use crate::members::{Line, Member, Members, Meta, State};
+use crate::roster::{Beat, Bye};
+use crate::subjects::Subjects;
+
+/// What the handles, the answers and the loop of a node share. It does not keep the node in the cluster.
+pub(crate) struct Inner {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) own: Peer,
+    pub(crate) cluster: ClusterName,
+    pub(crate) subjects: Subjects,
+    pub(crate) timings: Timings,
+    pub(crate) queue: usize,
+    pub(crate) members: Members,
+    pub(crate) calls: Calls,
+    pub(crate) counts: Counts,
+    /// Cancelled to leave.
+    pub(crate) stop: CancellationToken,
+    /// Cancelled when the loop has ended.
+    pub(crate) ended: CancellationToken,
+    frontend: bool,
+    began: Instant,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) missed: AtomicU64,
+    pub(crate) stale: AtomicU64,
+    pub(crate) unreadable: AtomicU64,
+}
+
+/// What changes of what a server tells about itself.
+pub(crate) struct Told {
+    pub(crate) leaving: bool,
+    pub(crate) meta: Arc<Meta>,
+}
+
+impl Inner {
+    pub(crate) fn new(engine: Arc<dyn Engine>, config: Config) -> Inner {
+        let own = Peer {
+            id: config.id,
+            kind: config.kind,
+            boot: Boot::random(),
+        };
+        let inner = Inner {
+            engine,
+            subjects: Subjects::new(&config.cluster, &own),
+            own,
+            cluster: config.cluster,
+            timings: config.timings,
+            queue: config.queue,
+            members: Members::new(),
+            calls: Calls::default(),
+            counts: Counts::default(),
+            stop: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            frontend: config.frontend,
+            began: Instant::now(),
+            told: Mutex::new(Told {
+                leaving: false,
+                meta: Arc::new(config.meta),
+            }),
+        };
+        inner.show_own(&inner.told.lock().unwrap_or_else(PoisonError::into_inner));
+        inner
+    }
+
+    /// Puts a frame on its way.
+    pub(crate) fn publish(
+        &self,
+        subject: &Subject,
+        to: Boot,
+        what: What,
+        payload: &[u8],
+        back: Option<Back<'_>>,
+    ) -> Result<(), PublishError> {
+        // Looked at before the payload is copied.
+        let (len, limit) = (frame::HEAD + payload.len(), self.engine.max_payload());
+        if limit < len {
+            return Err(PublishError::TooLarge { len, limit });
+        }
+        self.engine
+            .publish(subject, frame::encode(&self.own, to, what, payload), back)
+    }
+
+    /// Sends a call and returns its number; `then` has run already if there is none.
+    pub(crate) fn call(
+        &self,
+        to: &ServerId,
+        payload: &[u8],
+        deadline: Instant,
+        then: Then,
+    ) -> Option<u64> {
+        let fail = |then: Then, failure| {
+            then(Err(CallError {
+                server: to.clone(),
+                failure,
+            }))
+        };
+        let Some(line) = self.members.line(to) else {
+            fail(then, CallFailure::NoSuchServer);
+            return None;
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            fail(then, CallFailure::Timeout);
+            return None;
+        }
+        let left = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
+        // Kept before it is sent: the answer may be here at once.
+        let number = match self.calls.add(to, line.boot, deadline, then) {
+            Ok(number) => number,
+            Err(then) => {
+                fail(then, CallFailure::Closed);
+                return None;
+            }
+        };
+        let back = Back {
+            subject: &self.subjects.void,
+            token: number,
+        };
+        let sent = self.publish(
+            &line.subject,
+            line.boot,
+            What::Call { number, left },
+            payload,
+            Some(back),
+        );
+        if let Err(error) = sent {
+            if let Some(waiting) = self.calls.take(number) {
+                waiting.end(Err(CastFailure::from(error).into()));
+            }
+            return None;
+        }
+        Some(number)
+    }
+
+    pub(crate) fn cast(&self, line: &Line, payload: &[u8]) -> Result<(), CastError> {
+        if !self.calls.is_open() {
+            return Err(CastError {
+                server: line.to.clone(),
+                failure: CastFailure::Closed,
+            });
+        }
+        let sent = {
+            let mut seq = line.seq.lock().unwrap_or_else(PoisonError::into_inner);
+            let sent = self.publish(
+                &line.subject,
+                line.boot,
+                What::Cast { seq: *seq + 1 },
+                payload,
+                None,
+            );
+            // A number is used up by what was sent, or those refused here would be missed there.
+            if sent.is_ok() {
+                *seq += 1;
+            }
+            sent
+        };
+        sent.map_err(|error| CastError {
+            server: line.to.clone(),
+            failure: error.into(),
+        })
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Told)) {
+        {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut told);
+            self.show_own(&told);
+        }
+        self.announce(&self.subjects.beat_all);
+    }
+
+    /// Shows this server in its own table.
+    fn show_own(&self, told: &Told) {
+        let state = if told.leaving {
+            State::Leaving
+        } else {
+            State::Alive
+        };
+        let member = Member::new(
+            self.own.clone(),
+            self.frontend,
+            state,
+            Arc::clone(&told.meta),
+        );
+        self.members.put(member, || self.subjects.own_in.clone());
+    }
+
+    /// Says on `subject` that this server is there. If it can't be said now, it will be with the next beat.
+    pub(crate) fn announce(&self, subject: &Subject) {
+        let (leaving, meta) = {
+            let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            (told.leaving, Arc::clone(&told.meta))
+        };
+        let beat = Beat {
+            id: self.own.id.clone(),
+            kind: self.own.kind.clone(),
+            boot: self.own.boot,
+            age: self.age(),
+            frontend: self.frontend,
+            leaving,
+            well: self.members.well(),
+            meta,
+        };
+        self.say(subject, &beat, None);
+    }
+
+    pub(crate) fn say_bye(&self) {
+        let bye = Bye {
+            id: self.own.id.clone(),
+            boot: self.own.boot,
+        };
+        self.say(&self.subjects.bye_all, &bye, None);
+    }
+
+    /// Publishes something that is not a frame, with field names.
+    pub(crate) fn say(
+        &self,
+        subject: &Subject,
+        words: &impl serde::Serialize,
+        back: Option<Back<'_>>,
+    ) {
+        let bytes = rmp_serde::to_vec_named(words).expect("these have no maps with odd keys");
+        if let Err(error) = self.engine.publish(subject, bytes.into(), back) {
+            tracing::debug!(server = %self.own.id, %subject, %error, "not said to the cluster");
+        }
+    }
+
+    /// Milliseconds since this run began.
+    pub(crate) fn age(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,190 @@
+//! Logins: one session for each uid in the whole cluster, and how to be rid of one.
+
+use serde_json::{Value, json};
+use shaddock::testing::client::CloseReason;
+use shaddock::testing::{self, TestApp, TestClient};
+use shaddock::{BindError, Cluster, Fault, Msg, Result, Server, Session};
+use tokio::time::{Duration, sleep};
+
+async fn login(session: Session, Msg(uid): Msg<String>) -> Result<()> {
+    session.bind_unique(uid).await.map_err(|error| match error {
+        BindError::Taken => Fault::new(409, "taken"),
+        other => other.into(),
+    })
+}
+
+async fn bind(session: Session, Msg(uid): Msg<String>) -> Result<()> {
+    Ok(session.bind(uid).await?)
+}
+
+async fn logout(session: Session) -> Result<()> {
+    Ok(session.unbind().await?)
+}
+
+async fn kick_me(session: Session, Msg(reason): Msg<Option<String>>) -> Result<()> {
+    session.kick(reason.as_deref()).await
+}
+
+async fn kick(cluster: Cluster, Msg((uid, reason)): Msg<(String, Option<String>)>) -> Result<()> {
+    cluster.kick(&uid, reason.as_deref())
+}
+
+/// Says good-bye at length.
+async fn closing() -> Result<()> {
+    sleep(Duration::from_secs(3)).await;
+    Ok(())
+}
+
+fn both(server: Server) -> Server {
+    server
+        .on("a.login", login)
+        .on("a.bind", bind)
+        .on("a.logout", logout)
+        .on("a.kickMe", kick_me)
+        .on("a.kick", kick)
+}
+
+async fn start() -> TestApp {
+    let app = testing::app(&["connector*3"], &["chat*2"]);
+    let connector = both(Server::frontend("connector")).on_close(closing);
+    TestApp::start(app.server(connector).server(both(Server::backend("chat")))).await
+}
+
+async fn log_in(client: &TestClient, uid: &str) -> Value {
+    client.request("connector.a.login", uid).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_who_log_in_at_once_one_gets_in() {
+    let app = start().await;
+    let mut clients = Vec::new();
+    for number in 0..60 {
+        clients.push(app.connect(&format!("connector-{}", number % 3 + 1)).await);
+    }
+    for uid in ["py", "al", "bo"] {
+        let logins = clients.iter().enumerate().map(|(number, client)| {
+            client.request(["connector.a.login", "chat.a.login"][number / 3 % 2], uid)
+        });
+        let replies = futures_util::future::join_all(logins).await;
+        let winners: Vec<_> = replies.iter().enumerate().filter(|(_, reply)| **reply == json!({})).collect();
+        assert_eq!(winners.len(), 1, "{uid}: {winners:?}");
+        let losers = replies.iter().filter(|reply| **reply == json!({ "code": 409 })).count();
+        assert_eq!(losers, clients.len() - 1, "{uid}");
+        // The winner is someone now, and out of the next race.
+        clients.swap_remove(winners[0].0).leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_uid_is_free_when_the_close_hook_has_run() {
+    let app = start().await;
+    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
+    assert_eq!(log_in(&first, "py").await, json!({}));
+    first.leave().await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(log_in(&second, "py").await, json!({ "code": 409 }));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(log_in(&second, "py").await, json!({}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_uid_is_free_when_it_is_unbound() {
+    let app = start().await;
+    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
+    assert_eq!(log_in(&first, "py").await, json!({}));
+    assert_eq!(first.request("chat.a.logout", json!({})).await, json!({}));
+    assert_eq!(log_in(&second, "py").await, json!({}));
+    assert_eq!(log_in(&first, "py").await, json!({ "code": 409 }));
+    assert_eq!(log_in(&first, "al").await, json!({}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_log_in_again_as_oneself_is_no_error() {
+    let app = start().await;
+    let client = app.connect("connector-1").await;
+    for route in ["connector.a.login", "chat.a.login"] {
+        assert_eq!(client.request(route, "py").await, json!({}));
+    }
+    assert_eq!(log_in(&client, "al").await, json!({ "code": 500 }));
+    // The uid that was refused is not held.
+    let other = app.connect("connector-2").await;
+    assert_eq!(log_in(&other, "al").await, json!({}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_bind_leaves_the_uid_to_others() {
+    let app = start().await;
+    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
+    for client in [&first, &second] {
+        assert_eq!(client.request("connector.a.bind", "py").await, json!({}));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_bind_is_no_claim() {
+    let app = start().await;
+    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
+    assert_eq!(log_in(&first, "py").await, json!({}));
+    assert_eq!(second.request("connector.a.bind", "py").await, json!({}));
+    assert_eq!(log_in(&second, "py").await, json!({ "code": 409 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_kicked_is_told_why() {
+    let app = start().await;
+    for kind in ["connector", "chat"] {
+        let client = app.connect("connector-1").await;
+        client.notify(&format!("{kind}.a.kickMe"), json!("too loud")).await;
+        assert_eq!(client.closed().await, CloseReason::Kicked(Some("too loud".to_owned())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_kicked_without_a_reason_is_told_nothing() {
+    let app = start().await;
+    for kind in ["connector", "chat"] {
+        let client = app.connect("connector-1").await;
+        client.notify(&format!("{kind}.a.kickMe"), json!(null)).await;
+        assert_eq!(client.closed().await, CloseReason::Ended);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_of_who_kicks_itself_arrives() {
+    let app = start().await;
+    for kind in ["connector", "chat"] {
+        let client = app.connect("connector-1").await;
+        let reply: Result<Value, _> = client.client().request(&format!("{kind}.a.kickMe"), json!("bye")).await;
+        assert_eq!(reply.unwrap(), json!({}), "{kind}");
+        assert_eq!(client.closed().await, CloseReason::Kicked(Some("bye".to_owned())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_sessions_of_a_uid_are_kicked_wherever_they_are() {
+    let app = start().await;
+    let kicker = app.connect("connector-1").await;
+    for (kind, reason) in [("connector", Some("gone")), ("chat", Some("gone")), ("chat", None)] {
+        let mut kicked = Vec::new();
+        for connector in ["connector-1", "connector-2", "connector-2", "connector-3"] {
+            let client = app.connect(connector).await;
+            assert_eq!(client.request("connector.a.bind", "py").await, json!({}));
+            kicked.push(client);
+        }
+        let other = app.connect("connector-2").await;
+        other.request("connector.a.bind", "al").await;
+        assert_eq!(kicker.request(&format!("{kind}.a.kick"), json!(["py", reason])).await, json!({}));
+        for client in kicked {
+            let expected = reason.map_or(CloseReason::Ended, |reason| CloseReason::Kicked(Some(reason.to_owned())));
+            assert_eq!(client.closed().await, expected);
+        }
+        assert_eq!(other.request("chat.a.logout", json!({})).await, json!({}));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_kick_nobody_is_no_error() {
+    let app = start().await;
+    let client = app.connect("connector-1").await;
+    assert_eq!(client.request("chat.a.kick", json!(["nobody", "why"])).await, json!({}));
+}
