@@ -1,5 +1,7 @@
 //! From a configuration to running servers, and to a clean stop: `App`.
 
+mod error;
+mod plan;
 mod start;
 
 use std::any::{Any, TypeId};
@@ -22,7 +24,8 @@ use crate::session::Session;
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 
-pub use start::{RouteInfo, Running, StartError};
+pub use error::StartError;
+pub use start::Running;
 
 /// An application: its kinds of server, and what they share.
 ///
@@ -56,6 +59,21 @@ pub struct App {
 }
 
 type OnError = Arc<dyn Fn(Fault, &Failed<'_>) -> Fault + Send + Sync>;
+
+/// A route that clients may ask, or are pushed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RouteInfo {
+    /// The route.
+    pub route: String,
+    /// Its code in the dictionary, if it has one.
+    pub code: Option<u16>,
+    /// Whether there is a handler for it; else it is pushed.
+    pub handled: bool,
+    /// Whether what clients send has a schema.
+    pub client_schema: bool,
+    /// Whether what servers send has a schema.
+    pub server_schema: bool,
+}
 
 /// What failed, for an application's error handler.
 #[derive(Debug)]
@@ -166,7 +184,10 @@ impl App {
     /// Sees every fault of a request before it is logged and the client is answered; what it
     /// returns is what the client gets.
     #[must_use]
-    pub fn on_error(mut self, on_error: impl Fn(Fault, &Failed<'_>) -> Fault + Send + Sync + 'static) -> App {
+    pub fn on_error(
+        mut self,
+        on_error: impl Fn(Fault, &Failed<'_>) -> Fault + Send + Sync + 'static,
+    ) -> App {
         self.on_error = Some(Arc::new(on_error));
         self
     }
@@ -188,7 +209,9 @@ impl App {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("servers", &self.servers).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -272,7 +295,10 @@ impl AppHandle {
     pub(crate) fn kind(&self, kind: &str) -> Result<&Kind> {
         match self.0.kinds.get(kind) {
             Some(kind) => Ok(kind),
-            None => Err(Fault::internal(format!("there is no kind of server called {kind}"))),
+            None => Err(Fault::new(
+                Fault::INTERNAL,
+                format!("there is no kind of server called {kind}"),
+            )),
         }
     }
 
@@ -320,6 +346,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl fmt::Debug for AppHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AppHandle").field("environment", &self.0.config.environment).finish_non_exhaustive()
+        f.debug_struct("AppHandle")
+            .field("environment", &self.0.config.environment)
+            .finish_non_exhaustive()
     }
 }

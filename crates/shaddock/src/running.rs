@@ -25,8 +25,8 @@ use crate::handler::filter::{Filters, through};
 use crate::handler::{Endpoint, Origin, Reply, Request, Run};
 use crate::ids::{Kind, ServerId, SessionId};
 use crate::router::{Router, owner};
-use crate::rpc::RemoteService;
 use crate::rpc::envelope::{self, Ask, Forward, Method, Push, Tell, To};
+use crate::rpc::{RemoteService, caller};
 use crate::server::{AnyState, Server, ServerHandle};
 use crate::session::connection::{Desk, Greeting, Taken};
 use crate::session::lane::{Job, Lanes};
@@ -57,7 +57,8 @@ pub(crate) struct Core {
     pub(crate) lanes: Arc<Lanes<(ServerId, SessionId)>>,
     /// One for each server that sends one-way calls here.
     pub(crate) oneways: Arc<Lanes<ServerId>>,
-    pub(crate) deadline: Duration,
+    /// How long a request may take.
+    pub(crate) patience: Duration,
     /// The route under which the close hook runs.
     pub(crate) close_route: Route,
     pub(crate) metrics: ServerMetrics,
@@ -67,11 +68,20 @@ impl Core {
     /// Makes what the definition promises: the states first, for remotes may use them.
     pub(crate) fn furnish(self: &Arc<Core>) {
         let server = ServerHandle(self.clone());
-        let states = self.definition.states.iter().map(|(id, make)| (*id, make(&server))).collect();
+        let states = self
+            .definition
+            .states
+            .iter()
+            .map(|(id, make)| (*id, make(&server)))
+            .collect();
         // Set once, here.
         let _ = self.states.set(states);
-        let mut remotes: FxHashMap<&'static str, Arc<dyn RemoteService>> =
-            self.definition.remotes.iter().map(|remote| (remote.name(), remote.make(&server))).collect();
+        let mut remotes: FxHashMap<&'static str, Arc<dyn RemoteService>> = self
+            .definition
+            .remotes
+            .iter()
+            .map(|remote| (remote.name(), remote.make(&server)))
+            .collect();
         if let Some(frontend) = &self.frontend {
             let sessions = crate::session::remote::Sessions(frontend.clone());
             remotes.insert(crate::session::remote::SERVICE, Arc::new(sessions));
@@ -82,7 +92,11 @@ impl Core {
     /// What keeps the server from working, if anything does: a sentence for each handler.
     pub(crate) fn check(self: &Arc<Core>) -> Vec<String> {
         let server = ServerHandle(self.clone());
-        let hook = self.definition.on_close.iter().map(|hook| ("the close hook", hook));
+        let hook = self
+            .definition
+            .on_close
+            .iter()
+            .map(|hook| ("the close hook", hook));
         self.definition
             .endpoints
             .iter()
@@ -102,6 +116,7 @@ impl Core {
         session: Session,
         route: Route,
         body: Bytes,
+        deadline: Instant,
     ) -> impl Future<Output = Bytes> + Send + 'static + use<> {
         let request = Request {
             server: ServerHandle(self.clone()),
@@ -118,28 +133,45 @@ impl Core {
                 };
                 through(&filters, &endpoint.run, request).await
             };
-            match core.within_deadline(run).await {
+            match core.within(deadline, run).await {
                 Ok(Reply(body)) => body,
-                Err(fault) => {
-                    core.metrics.faults.increment(1);
-                    let fault = core.app.on_error(fault, &route, Some(&session));
-                    tracing::info!(server = %core.id, %route, session = %session.id(), %fault, "a request failed");
-                    fault.to_body()
-                }
+                Err(fault) => core.fault_body(fault, &route, &session),
             }
         }
     }
 
-    /// Waits for `run` up to the deadline of requests; what panics is a fault.
-    async fn within_deadline<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
-        let run = AssertUnwindSafe(run).catch_unwind();
-        match tokio::time::timeout(self.deadline, run).await {
+    /// Counts and logs a fault, and gives the body the client is answered with.
+    fn fault_body(&self, fault: Fault, route: &Route, session: &Session) -> Bytes {
+        self.metrics.faults.increment(1);
+        let fault = self.app.on_error(fault, route, Some(session));
+        let (server, session) = (&self.id, session.id());
+        if fault.is_internal() {
+            tracing::warn!(%server, %route, %session, %fault, "a request failed");
+        } else {
+            tracing::debug!(%server, %route, %session, %fault, "a request was refused");
+        }
+        fault.to_body()
+    }
+
+    /// When what begins now must have ended.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
+    /// Waits for `run` until `deadline`, which holds for the calls that it makes, too. What panics
+    /// is a fault.
+    async fn within<T>(
+        &self,
+        deadline: Instant,
+        run: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let run = caller::until(deadline, AssertUnwindSafe(run).catch_unwind());
+        match tokio::time::timeout_at(deadline, run).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => {
                 self.metrics.panics.increment(1);
-                let what = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let what = text
                     .or_else(|| panic.downcast_ref::<String>().cloned())
                     .unwrap_or_default();
                 tracing::error!(server = %self.id, panic = %what, "a handler panicked");
@@ -147,7 +179,7 @@ impl Core {
             }
             Err(_) => {
                 self.metrics.timeouts.increment(1);
-                Err(Fault::internal(format!("nothing came out within {:?}", self.deadline)))
+                Err(Fault::internal("nothing came out before the deadline"))
             }
         }
     }
@@ -155,7 +187,7 @@ impl Core {
     fn endpoint(&self, route: &Route) -> Result<&Endpoint> {
         self.endpoints
             .get(route.rest())
-            .ok_or_else(|| Fault::internal(format!("there is no handler for {route}")))
+            .ok_or_else(|| Fault::new(Fault::INTERNAL, format!("there is no handler for {route}")))
     }
 
     /// Sends a message on to the server it is meant for. The answer goes to the client by itself.
@@ -175,46 +207,52 @@ impl Core {
         let packed = envelope::pack(&ask)?;
         self.metrics.forwarded.increment(1);
         record.begin_forward();
-        let (core, record, deadline) = (self.clone(), record.clone(), Instant::now() + self.deadline);
-        self.router.caller().node().call_then(&server, &packed, deadline, move |answer| {
-            let body = match answer.map_err(Fault::from).and_then(envelope::unpack_answer) {
-                Ok(body) => body,
-                Err(fault) => {
-                    let session = Session::here(record.clone());
-                    core.metrics.faults.increment(1);
-                    let fault = core.app.on_error(fault, &route, Some(&session));
-                    tracing::warn!(server = %core.id, %route, session = %record.id, %fault, "a forwarded request failed");
-                    fault.to_body()
-                }
-            };
-            record.respond(id, &route, &body);
-            record.end_forward();
-        });
+        let (core, record, deadline) = (self.clone(), record.clone(), self.deadline());
+        self.router
+            .caller()
+            .node()
+            .call_then(&server, &packed, deadline, move |answer| {
+                let body = match answer
+                    .map_err(Fault::from)
+                    .and_then(envelope::unpack_answer)
+                {
+                    Ok(body) => body,
+                    Err(fault) => core.fault_body(fault, &route, &Session::here(record.clone())),
+                };
+                record.respond(id, &route, &body);
+                record.end_forward();
+            });
         Ok(())
     }
 
-    fn answer_fault(&self, record: &Arc<Record>, id: Option<NonZeroU32>, route: &Route, fault: Fault) {
-        self.metrics.faults.increment(1);
-        let fault = self.app.on_error(fault, route, Some(&Session::here(record.clone())));
-        tracing::info!(server = %self.id, %route, session = %record.id, %fault, "a request failed");
-        record.respond(id, route, &fault.to_body());
+    fn answer_fault(
+        &self,
+        record: &Arc<Record>,
+        id: Option<NonZeroU32>,
+        route: &Route,
+        fault: Fault,
+    ) {
+        record.respond(
+            id,
+            route,
+            &self.fault_body(fault, route, &Session::here(record.clone())),
+        );
     }
 
     /// A message that a front-end sent on.
-    fn on_forward(self: &Arc<Core>, from: &Peer, forward: Forward<'_>, payload: &Bytes, answer: Answer) {
-        let fail = |fault: Fault, answer: Answer| {
-            tracing::info!(server = %self.id, route = %forward.route, %fault, "a request failed");
-            reply(answer, Ok(fault.to_body()));
+    fn on_forward(
+        self: &Arc<Core>,
+        from: &Peer,
+        forward: Forward<'_>,
+        payload: &Bytes,
+        answer: Answer,
+    ) {
+        let read = || -> Result<(Route, Identity)> {
+            Ok((forward.route.parse()?, envelope::unpack(forward.identity)?))
         };
-        let begun = (|| {
-            let route: Route = forward.route.parse()?;
-            let endpoint = self.endpoint(&route)?.clone();
-            let identity: Identity = envelope::unpack(forward.identity)?;
-            Ok((route, endpoint, identity))
-        })();
-        let (route, endpoint, identity) = match begun {
-            Ok(begun) => begun,
-            Err(fault) => return fail(fault, answer),
+        let (route, identity) = match read() {
+            Ok(read) => read,
+            Err(fault) => return reply(answer, Err(fault)),
         };
         let session = Session::far(
             forward.session,
@@ -224,16 +262,23 @@ impl Core {
             self.router.caller().clone(),
             self.pusher.clone(),
         );
+        let endpoint = match self.endpoint(&route) {
+            Ok(endpoint) => endpoint.clone(),
+            Err(fault) => return reply(answer, Ok(self.fault_body(fault, &route, &session))),
+        };
         let body = payload.slice_ref(forward.body);
         self.metrics.handled.increment(1);
-        let handled = self.handle(&endpoint, session, route, body);
+        let handled = self.handle(&endpoint, session, route, body, answer.deadline());
         let job = async move {
             let body = handled.await;
             reply(answer, Ok(body));
         };
         if endpoint.together.is_some() {
             self.tasks.run("concurrent handler", job);
-        } else if let Err(job) = self.lanes.push((from.id.clone(), forward.session), Box::pin(job)) {
+        } else if let Err(job) = self
+            .lanes
+            .push((from.id.clone(), forward.session), Box::pin(job))
+        {
             // Dropping the job drops the answer, which tells the front-end so.
             drop(job);
             self.metrics.lane_overflows.increment(1);
@@ -241,13 +286,19 @@ impl Core {
         }
     }
 
-    fn on_remote(self: &Arc<Core>, from: &Peer, method: &Method<'_>, payload: &Bytes, answer: Option<Answer>) {
+    fn on_remote(
+        self: &Arc<Core>,
+        from: &Peer,
+        method: &Method<'_>,
+        payload: &Bytes,
+        answer: Option<Answer>,
+    ) {
         let args = payload.slice_ref(method.args);
         let called = self.call_remote(from, method.service, method.method, args);
         let core = self.clone();
         let Some(answer) = answer else {
             let job: Job = Box::pin(async move {
-                if let Err(fault) = core.within_deadline(called).await {
+                if let Err(fault) = core.within(core.deadline(), called).await {
                     tracing::warn!(server = %core.id, %fault, "a one-way call failed");
                 }
             });
@@ -258,7 +309,8 @@ impl Core {
             return;
         };
         self.tasks.run("remote", async move {
-            reply(answer, core.within_deadline(called).await);
+            let result = core.within(answer.deadline(), called).await;
+            reply(answer, result);
         });
     }
 
@@ -273,16 +325,28 @@ impl Core {
             let fault = Fault::internal(format!("{} has no remote {service}.{method}", self.id));
             std::future::ready(Err(fault)).boxed()
         };
-        let Some(remote) = self.remotes.get().and_then(|remotes| remotes.get(service)).cloned() else {
+        let Some(remote) = self
+            .remotes
+            .get()
+            .and_then(|remotes| remotes.get(service))
+            .cloned()
+        else {
             return unknown();
         };
         self.metrics.remote_calls.increment(1);
         if self.remote_filters.is_empty() {
             return remote.call(method, args).unwrap_or_else(unknown);
         }
-        let Ok(route) = format!("{}.{service}.{method}", self.kind).parse() else { return unknown() };
+        let Ok(route) = format!("{}.{service}.{method}", self.kind).parse() else {
+            return unknown();
+        };
         let origin = Origin::Server(from.id.clone());
-        let request = Request { server: ServerHandle(self.clone()), route, origin, body: args };
+        let request = Request {
+            server: ServerHandle(self.clone()),
+            route,
+            origin,
+            body: args,
+        };
         let end: Arc<dyn Run> = Arc::new(RemoteEnd(remote));
         let reply = through(&self.remote_filters, &end, request);
         Box::pin(async move { Ok(reply.await?.0) })
@@ -290,9 +354,15 @@ impl Core {
 
     /// A push for some of our sessions: encoded once for each way in which they are spoken to.
     fn on_push(&self, push: &Push<'_>, payload: &Bytes) {
-        let Some(frontend) = &self.frontend else { return };
+        let Some(frontend) = &self.frontend else {
+            return;
+        };
         let body = payload.slice_ref(push.body);
-        let mut frames = Frames { route: push.route, body, made: Vec::new() };
+        let mut frames = Frames {
+            route: push.route,
+            body,
+            made: Vec::new(),
+        };
         let mut delivered = 0;
         let mut deliver = |record: &Record| {
             if let Some(frame) = record.voice().and_then(|voice| frames.of(voice)) {
@@ -301,13 +371,21 @@ impl Core {
             }
         };
         match &push.to {
-            To::Sessions(ids) => frontend.table.visit(envelope::unpack_sessions(ids), deliver),
-            To::Uid(uid) => frontend.table.of_uid(uid).iter().for_each(|record| deliver(record)),
+            To::Sessions(ids) => frontend
+                .table
+                .visit(envelope::unpack_sessions(ids), deliver),
+            To::Uid(uid) => frontend
+                .table
+                .of_uid(uid)
+                .iter()
+                .for_each(|record| deliver(record)),
             To::All { with, unbound } => {
                 for record in frontend.table.all() {
                     let wanted = record.identity(|identity| {
                         (*unbound || identity.uid.is_some())
-                            && with.iter().all(|(name, value)| identity.settings.get(name) == Some(value))
+                            && with
+                                .iter()
+                                .all(|(name, value)| identity.settings.get(name) == Some(value))
                     });
                     if wanted {
                         deliver(&record);
@@ -323,14 +401,25 @@ impl Core {
         let now = self.router.caller().node().members().of_kind(kind);
         if self.definition.on_moved.contains_key(kind.as_str()) && self.router.is_keyed(kind) {
             let before = self.router.view(kind);
-            let records = self.frontend.iter().flat_map(|frontend| frontend.table.all());
+            let records = self
+                .frontend
+                .iter()
+                .flat_map(|frontend| frontend.table.all());
             for record in records {
                 let session = Session::here(record.clone());
-                let Ok(key) = self.router.key(kind, &session) else { continue };
-                let (Some(from), Some(to)) = (owner(&before, &key), owner(&now, &key)) else { continue };
+                let Ok(key) = self.router.key(kind, &session) else {
+                    continue;
+                };
+                let (Some(from), Some(to)) = (owner(&before, &key), owner(&now, &key)) else {
+                    continue;
+                };
                 if from != to {
                     let from = now.iter().any(|member| member.id == from).then_some(from);
-                    record.mailbox.order(Order::Moved(Moved { kind: kind.clone(), from, to }));
+                    record.mailbox.order(Order::Moved(Moved {
+                        kind: kind.clone(),
+                        from,
+                        to,
+                    }));
                 }
             }
         }
@@ -395,7 +484,9 @@ impl Receive for Inbox {
                 tracing::warn!(server = %core.id, from = %from.id, casts, "messages of another server were lost");
             }
             Event::LinkLost => tracing::warn!(server = %core.id, "the link to the cluster is down"),
-            Event::LinkBack { after } => tracing::info!(server = %core.id, ?after, "the link to the cluster is back"),
+            Event::LinkBack { after } => {
+                tracing::info!(server = %core.id, ?after, "the link to the cluster is back")
+            }
             Event::Replaced { .. } => {
                 tracing::error!(server = %core.id, "another server has taken this one's name: this one is out of the cluster");
             }
@@ -433,7 +524,14 @@ impl Desk for Inbox {
             }
         };
         core.metrics.handled.increment(1);
-        let handled = core.handle(endpoint, Session::here(record.clone()), route.clone(), message.body);
+        let session = Session::here(record.clone());
+        let handled = core.handle(
+            endpoint,
+            session,
+            route.clone(),
+            message.body,
+            core.deadline(),
+        );
         let record = record.clone();
         let job: Job = Box::pin(async move {
             let body = handled.await;
@@ -453,7 +551,7 @@ impl Desk for Inbox {
         let session = Session::here(record.clone());
         Box::pin(async move {
             let done = hook(ServerHandle(core.clone()), session.clone(), moved);
-            if let Err(fault) = core.within_deadline(done).await {
+            if let Err(fault) = core.within(core.deadline(), done).await {
                 tracing::warn!(server = %core.id, session = %session.id(), %fault, "a session did not follow its key");
             }
         })
@@ -470,7 +568,7 @@ impl Desk for Inbox {
                     origin: Origin::Client(session.clone()),
                     body: Bytes::from_static(b"{}"),
                 };
-                if let Err(fault) = core.within_deadline(hook.run.run(request)).await {
+                if let Err(fault) = core.within(core.deadline(), hook.run.run(request)).await {
                     tracing::warn!(server = %core.id, session = %record.id, %fault, "a close hook failed");
                 }
             }
@@ -526,6 +624,8 @@ impl Frames<'_> {
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

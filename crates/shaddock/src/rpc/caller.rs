@@ -1,5 +1,6 @@
 //! Asking another server for something, from the caller's side.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,11 +67,22 @@ pub enum RpcError {
     },
 }
 
+tokio::task_local! {
+    /// When the request that is being handled must have been answered.
+    static DEADLINE: Instant;
+}
+
+/// Runs `work`, whose calls of other servers end at `deadline` if they have not before.
+pub(crate) fn until<F: Future>(deadline: Instant, work: F) -> impl Future<Output = F::Output> {
+    DEADLINE.scope(deadline, work)
+}
+
 /// Asks other servers on behalf of one.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     node: Node,
-    deadline: Duration,
+    /// How long a call may take.
+    patience: Duration,
 }
 
 /// A method of one server's, ready to be called.
@@ -82,8 +94,16 @@ pub(crate) struct Ready<'a> {
 }
 
 impl Caller {
-    pub(crate) fn new(node: Node, deadline: Duration) -> Caller {
-        Caller { node, deadline }
+    pub(crate) fn new(node: Node, patience: Duration) -> Caller {
+        Caller { node, patience }
+    }
+
+    /// When a call that begins now must have ended.
+    fn deadline(&self) -> Instant {
+        let own = Instant::now() + self.patience;
+        DEADLINE
+            .try_with(|deadline| own.min(*deadline))
+            .unwrap_or(own)
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -96,35 +116,56 @@ impl Caller {
         service: &'a str,
         method: &'a str,
     ) -> Ready<'a> {
-        Ready { caller: self, server, service, method }
+        Ready {
+            caller: self,
+            server,
+            service,
+            method,
+        }
     }
 }
 
 impl Ready<'_> {
     /// Calls it and waits for what comes out, up to the deadline of remotes.
-    pub(crate) async fn call<T: DeserializeOwned>(&self, args: &impl Serialize) -> Result<T, RpcError> {
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        args: &impl Serialize,
+    ) -> Result<T, RpcError> {
         let args = envelope::pack(args).map_err(|error| self.codec(error))?;
-        let packed = envelope::pack(&Ask::Remote(self.method(&args))).map_err(|error| self.codec(error))?;
-        let deadline = Instant::now() + self.caller.deadline;
-        let answer = self.caller.node.call(self.server, &packed, deadline).await.map_err(|source| {
-            RpcError::Unanswered { server: self.server.clone(), method: self.name(), source }
-        })?;
+        let packed =
+            envelope::pack(&Ask::Remote(self.method(&args))).map_err(|error| self.codec(error))?;
+        let deadline = self.caller.deadline();
+        let answer = self
+            .caller
+            .node
+            .call(self.server, &packed, deadline)
+            .await
+            .map_err(|source| RpcError::Unanswered {
+                server: self.server.clone(),
+                method: self.name(),
+                source,
+            })?;
         match envelope::unpack_answer(answer) {
             Ok(result) => envelope::unpack(&result).map_err(|error| self.codec(error)),
-            Err(fault) => {
-                Err(RpcError::Failed { server: self.server.clone(), method: self.name(), fault })
-            }
+            Err(fault) => Err(RpcError::Failed {
+                server: self.server.clone(),
+                method: self.name(),
+                fault,
+            }),
         }
     }
 
     /// Sends it, and waits for nothing.
     pub(crate) fn tell(&self, args: &impl Serialize) -> Result<(), RpcError> {
         let packed = self.packed(args)?;
-        self.caller.node.cast(self.server, &packed).map_err(|source| RpcError::Unsent {
-            server: self.server.clone(),
-            method: self.name(),
-            source,
-        })
+        self.caller
+            .node
+            .cast(self.server, &packed)
+            .map_err(|source| RpcError::Unsent {
+                server: self.server.clone(),
+                method: self.name(),
+                source,
+            })
     }
 
     fn packed(&self, args: &impl Serialize) -> Result<Bytes, RpcError> {
@@ -133,7 +174,11 @@ impl Ready<'_> {
     }
 
     fn method<'a>(&'a self, args: &'a [u8]) -> Method<'a> {
-        Method { service: self.service, method: self.method, args }
+        Method {
+            service: self.service,
+            method: self.method,
+            args,
+        }
     }
 
     fn name(&self) -> String {

@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use shaddock::testing::{self, TestApp};
 use shaddock::{
-    Channels, Cluster, Fault, FromRequest, Msg, Request, Result, Rpc, Server, ServerHandle, Session, State,
+    Channels, Cluster, Fault, FromRequest, Msg, Request, Result, Rpc, Server, ServerHandle,
+    Session, State,
 };
 use tokio::time::{Duration, Instant};
 
@@ -60,11 +61,14 @@ async fn raw(Msg(message): Msg<Box<RawValue>>) -> Result<Box<RawValue>> {
 }
 
 async fn fault() -> Result<()> {
-    Err(Fault::new(404, "no such room").with("room", "lobby").with("also", json!([1, null])))
+    Err(Fault::new(404, "no such room")
+        .with("room", "lobby")
+        .with("also", json!([1, null])))
 }
 
 async fn uncoded() -> Result<()> {
-    let fields = [("zeta", json!(1)), ("alpha", json!(2))].map(|(name, value)| (name.to_owned(), value));
+    let fields =
+        [("zeta", json!(1)), ("alpha", json!(2))].map(|(name, value)| (name.to_owned(), value));
     Err(Fault::with_fields(fields.into_iter().collect(), "refused"))
 }
 
@@ -101,16 +105,29 @@ fn all(server: Server) -> Server {
 }
 
 async fn start() -> TestApp {
-    let app = testing::app_with(&["connector"], &["chat"], "[requests]\ndeadline = 2").state(Word("hello"));
-    TestApp::start(app.server(all(Server::frontend("connector"))).server(all(Server::backend("chat")))).await
+    let app = testing::app_with(&["connector"], &["chat"], "[requests]\ndeadline = 2")
+        .state(Word("hello"));
+    TestApp::start(
+        app.server(all(Server::frontend("connector")))
+            .server(all(Server::backend("chat"))),
+    )
+    .await
 }
 
 /// The exact bytes of an answer, which are the same from front-end and back-end.
 async fn answer(app: &TestApp, method: &str, body: &'static str) -> Bytes {
     let client = app.connect("connector-1").await;
     let [front, back] = ["connector", "chat"].map(|kind| format!("{kind}.a.{method}"));
-    let front = client.client().request_raw(&front, body.into()).await.unwrap();
-    let back = client.client().request_raw(&back, body.into()).await.unwrap();
+    let front = client
+        .client()
+        .request_raw(&front, body.into())
+        .await
+        .unwrap();
+    let back = client
+        .client()
+        .request_raw(&back, body.into())
+        .await
+        .unwrap();
     assert_eq!(front, back);
     front
 }
@@ -122,7 +139,9 @@ async fn a_handler_is_given_what_its_arguments_ask_for() {
     let app = start().await;
     let client = app.connect("connector-1").await;
     for server in ["connector", "chat"] {
-        let reply = client.request(&format!("{server}.a.everything"), json!([1])).await;
+        let reply = client
+            .request(&format!("{server}.a.everything"), json!([1]))
+            .await;
         let expected = json!({
             "session": true, "channels": 0, "servers": ["chat-1"], "server": format!("{server}-1"),
             "work": "chat-1", "word": "hello", "method": "everything", "message": [1],
@@ -154,8 +173,14 @@ async fn an_empty_body_comes_in_as_an_empty_object() {
 #[tokio::test(start_paused = true)]
 async fn a_fault_is_its_fields_in_their_order() {
     let app = start().await;
-    assert_eq!(answer(&app, "fault", "{}").await, r#"{"code":404,"room":"lobby","also":[1,null]}"#);
-    assert_eq!(answer(&app, "uncoded", "{}").await, r#"{"zeta":1,"alpha":2,"code":500}"#);
+    assert_eq!(
+        answer(&app, "fault", "{}").await,
+        r#"{"code":404,"room":"lobby","also":[1,null]}"#
+    );
+    assert_eq!(
+        answer(&app, "uncoded", "{}").await,
+        r#"{"zeta":1,"alpha":2,"code":500}"#
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +202,11 @@ async fn a_message_that_does_not_fit_is_a_fault() {
     let app = TestApp::start(app.server(connector)).await;
     let client = app.connect("connector-1").await;
     for body in [json!("text"), json!([1, 2]), json!({}), json!(-1)] {
-        assert_eq!(client.request("connector.a.wait", &body).await, json!({ "code": 500 }), "{body}");
+        assert_eq!(
+            client.request("connector.a.wait", &body).await,
+            json!({ "code": 500 }),
+            "{body}"
+        );
     }
     assert_eq!(client.request("connector.a.wait", 1).await, 1);
 }
@@ -189,8 +218,17 @@ async fn what_nobody_answers_is_a_fault() {
         assert_eq!(answer(&app, method, "{}").await, FAILED, "{method}");
     }
     let client = app.connect("connector-1").await;
-    for route in ["connector.b.nothing", "chat.b.nothing", "area.a.nothing", "__proto__.a.b"] {
-        assert_eq!(client.request(route, json!({})).await, json!({ "code": 500 }), "{route}");
+    for route in [
+        "connector.b.nothing",
+        "chat.b.nothing",
+        "area.a.nothing",
+        "__proto__.a.b",
+    ] {
+        assert_eq!(
+            client.request(route, json!({})).await,
+            json!({ "code": 500 }),
+            "{route}"
+        );
     }
 }
 
@@ -203,7 +241,12 @@ async fn a_panic_is_a_fault_and_nothing_more() {
     let client = app.connect("connector-1").await;
     for kind in ["connector", "chat"] {
         client.request(&format!("{kind}.a.panics"), json!({})).await;
-        assert_eq!(client.request(&format!("{kind}.a.nothing"), json!({})).await, json!({}));
+        assert_eq!(
+            client
+                .request(&format!("{kind}.a.nothing"), json!({}))
+                .await,
+            json!({})
+        );
     }
 }
 
@@ -213,11 +256,22 @@ async fn a_request_has_a_deadline() {
     let client = app.connect("connector-1").await;
     for kind in ["connector", "chat"] {
         let begun = Instant::now();
-        assert_eq!(client.request(&format!("{kind}.a.hang"), json!({})).await, json!({ "code": 500 }));
+        assert_eq!(
+            client.request(&format!("{kind}.a.hang"), json!({})).await,
+            json!({ "code": 500 })
+        );
         let elapsed = begun.elapsed();
-        assert!((Duration::from_secs(2)..Duration::from_millis(2100)).contains(&elapsed), "{elapsed:?}");
+        assert!(
+            (Duration::from_secs(2)..Duration::from_millis(2100)).contains(&elapsed),
+            "{elapsed:?}"
+        );
         // And the session goes on.
-        assert_eq!(client.request(&format!("{kind}.a.nothing"), json!({})).await, json!({}));
+        assert_eq!(
+            client
+                .request(&format!("{kind}.a.nothing"), json!({}))
+                .await,
+            json!({})
+        );
     }
 }
 
@@ -226,8 +280,15 @@ async fn a_notify_is_not_answered() {
     let app = start().await;
     let mut client = Raw::enter(&app).await;
     for route in [
-        "connector.a.nothing", "chat.a.nothing", "connector.a.fault", "chat.a.fault", "connector.a.panics",
-        "chat.a.panics", "connector.a.nobody", "chat.a.nobody", "area.a.nobody",
+        "connector.a.nothing",
+        "chat.a.nothing",
+        "connector.a.fault",
+        "chat.a.fault",
+        "connector.a.panics",
+        "chat.a.panics",
+        "connector.a.nobody",
+        "chat.a.nobody",
+        "area.a.nobody",
     ] {
         client.send(notify(route, "{}")).await;
     }

@@ -66,9 +66,16 @@ async fn of_many_who_log_in_at_once_one_gets_in() {
             client.request(["connector.a.login", "chat.a.login"][number / 3 % 2], uid)
         });
         let replies = futures_util::future::join_all(logins).await;
-        let winners: Vec<_> = replies.iter().enumerate().filter(|(_, reply)| **reply == json!({})).collect();
+        let winners: Vec<_> = replies
+            .iter()
+            .enumerate()
+            .filter(|(_, reply)| **reply == json!({}))
+            .collect();
         assert_eq!(winners.len(), 1, "{uid}: {winners:?}");
-        let losers = replies.iter().filter(|reply| **reply == json!({ "code": 409 })).count();
+        let losers = replies
+            .iter()
+            .filter(|reply| **reply == json!({ "code": 409 }))
+            .count();
         assert_eq!(losers, clients.len() - 1, "{uid}");
         // The winner is someone now, and out of the next race.
         clients.swap_remove(winners[0].0).leave().await;
@@ -78,7 +85,10 @@ async fn of_many_who_log_in_at_once_one_gets_in() {
 #[tokio::test(start_paused = true)]
 async fn a_uid_is_free_when_the_close_hook_has_run() {
     let app = start().await;
-    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
+    let (first, second) = (
+        app.connect("connector-1").await,
+        app.connect("connector-2").await,
+    );
     assert_eq!(log_in(&first, "py").await, json!({}));
     first.leave().await;
     sleep(Duration::from_secs(2)).await;
@@ -90,7 +100,10 @@ async fn a_uid_is_free_when_the_close_hook_has_run() {
 #[tokio::test(start_paused = true)]
 async fn a_uid_is_free_when_it_is_unbound() {
     let app = start().await;
-    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
+    let (first, second) = (
+        app.connect("connector-1").await,
+        app.connect("connector-2").await,
+    );
     assert_eq!(log_in(&first, "py").await, json!({}));
     assert_eq!(first.request("chat.a.logout", json!({})).await, json!({}));
     assert_eq!(log_in(&second, "py").await, json!({}));
@@ -114,7 +127,10 @@ async fn to_log_in_again_as_oneself_is_no_error() {
 #[tokio::test(start_paused = true)]
 async fn a_plain_bind_leaves_the_uid_to_others() {
     let app = start().await;
-    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
+    let (first, second) = (
+        app.connect("connector-1").await,
+        app.connect("connector-2").await,
+    );
     for client in [&first, &second] {
         assert_eq!(client.request("connector.a.bind", "py").await, json!({}));
     }
@@ -123,7 +139,10 @@ async fn a_plain_bind_leaves_the_uid_to_others() {
 #[tokio::test(start_paused = true)]
 async fn a_plain_bind_is_no_claim() {
     let app = start().await;
-    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
+    let (first, second) = (
+        app.connect("connector-1").await,
+        app.connect("connector-2").await,
+    );
     assert_eq!(log_in(&first, "py").await, json!({}));
     assert_eq!(second.request("connector.a.bind", "py").await, json!({}));
     assert_eq!(log_in(&second, "py").await, json!({ "code": 409 }));
@@ -134,8 +153,13 @@ async fn who_is_kicked_is_told_why() {
     let app = start().await;
     for kind in ["connector", "chat"] {
         let client = app.connect("connector-1").await;
-        client.notify(&format!("{kind}.a.kickMe"), json!("too loud")).await;
-        assert_eq!(client.closed().await, CloseReason::Kicked(Some("too loud".to_owned())));
+        client
+            .notify(&format!("{kind}.a.kickMe"), json!("too loud"))
+            .await;
+        assert_eq!(
+            client.closed().await,
+            CloseReason::Kicked(Some("too loud".to_owned()))
+        );
     }
 }
 
@@ -144,7 +168,9 @@ async fn who_is_kicked_without_a_reason_is_told_nothing() {
     let app = start().await;
     for kind in ["connector", "chat"] {
         let client = app.connect("connector-1").await;
-        client.notify(&format!("{kind}.a.kickMe"), json!(null)).await;
+        client
+            .notify(&format!("{kind}.a.kickMe"), json!(null))
+            .await;
         assert_eq!(client.closed().await, CloseReason::Ended);
     }
 }
@@ -154,9 +180,15 @@ async fn the_answer_of_who_kicks_itself_arrives() {
     let app = start().await;
     for kind in ["connector", "chat"] {
         let client = app.connect("connector-1").await;
-        let reply: Result<Value, _> = client.client().request(&format!("{kind}.a.kickMe"), json!("bye")).await;
+        let reply: Result<Value, _> = client
+            .client()
+            .request(&format!("{kind}.a.kickMe"), json!("bye"))
+            .await;
         assert_eq!(reply.unwrap(), json!({}), "{kind}");
-        assert_eq!(client.closed().await, CloseReason::Kicked(Some("bye".to_owned())));
+        assert_eq!(
+            client.closed().await,
+            CloseReason::Kicked(Some("bye".to_owned()))
+        );
     }
 }
 
@@ -164,7 +196,11 @@ async fn the_answer_of_who_kicks_itself_arrives() {
 async fn all_sessions_of_a_uid_are_kicked_wherever_they_are() {
     let app = start().await;
     let kicker = app.connect("connector-1").await;
-    for (kind, reason) in [("connector", Some("gone")), ("chat", Some("gone")), ("chat", None)] {
+    for (kind, reason) in [
+        ("connector", Some("gone")),
+        ("chat", Some("gone")),
+        ("chat", None),
+    ] {
         let mut kicked = Vec::new();
         for connector in ["connector-1", "connector-2", "connector-2", "connector-3"] {
             let client = app.connect(connector).await;
@@ -173,9 +209,16 @@ async fn all_sessions_of_a_uid_are_kicked_wherever_they_are() {
         }
         let other = app.connect("connector-2").await;
         other.request("connector.a.bind", "al").await;
-        assert_eq!(kicker.request(&format!("{kind}.a.kick"), json!(["py", reason])).await, json!({}));
+        assert_eq!(
+            kicker
+                .request(&format!("{kind}.a.kick"), json!(["py", reason]))
+                .await,
+            json!({})
+        );
         for client in kicked {
-            let expected = reason.map_or(CloseReason::Ended, |reason| CloseReason::Kicked(Some(reason.to_owned())));
+            let expected = reason.map_or(CloseReason::Ended, |reason| {
+                CloseReason::Kicked(Some(reason.to_owned()))
+            });
             assert_eq!(client.closed().await, expected);
         }
         assert_eq!(other.request("chat.a.logout", json!({})).await, json!({}));
@@ -186,5 +229,10 @@ async fn all_sessions_of_a_uid_are_kicked_wherever_they_are() {
 async fn to_kick_nobody_is_no_error() {
     let app = start().await;
     let client = app.connect("connector-1").await;
-    assert_eq!(client.request("chat.a.kick", json!(["nobody", "why"])).await, json!({}));
+    assert_eq!(
+        client
+            .request("chat.a.kick", json!(["nobody", "why"]))
+            .await,
+        json!({})
+    );
 }

@@ -1,26 +1,26 @@
 //! The framework as applications and their clients see it, every server in memory.
 
-mod handlers;
-mod overtaking;
 mod filters;
+mod handlers;
 mod order;
+mod overtaking;
 
-mod sessions;
-mod logins;
 mod endings;
 mod events;
+mod logins;
+mod sessions;
 
-mod remotes;
 mod channels;
 mod pushes;
+mod remotes;
 
 mod limits;
 mod rude;
 
-mod start;
 mod components;
-mod stop;
 mod sockets;
+mod start;
+mod stop;
 
 mod raw;
 mod waits;

@@ -26,7 +26,12 @@ impl Seen {
     }
 
     fn count(&self) -> u64 {
-        self.0.lock().unwrap().values().map(|(_, count)| count).sum()
+        self.0
+            .lock()
+            .unwrap()
+            .values()
+            .map(|(_, count)| count)
+            .sum()
     }
 }
 
@@ -41,7 +46,12 @@ fn scramble(seed: u64) -> u64 {
     (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 32
 }
 
-async fn sleepy(session: Session, seen: State<Seen>, State(seed): State<u64>, Msg(message): Msg<Numbered>) -> Result<()> {
+async fn sleepy(
+    session: Session,
+    seen: State<Seen>,
+    State(seed): State<u64>,
+    Msg(message): Msg<Numbered>,
+) -> Result<()> {
     let random = scramble(*seed ^ session.id().get() ^ (message.number << 8));
     if random % 3 == 0 {
         tokio::time::sleep(Duration::from_millis(random % 50)).await;
@@ -71,7 +81,9 @@ fn app(app: shaddock::App, slow: bool) -> shaddock::App {
     app.state(0_u64)
         .server(on(Server::frontend("connector").state(seen)))
         .server(on(Server::backend("chat").state(seen)))
-        .server(on(Server::backend("area").state(seen).route_by(|session| Ok(session.id().to_string()))))
+        .server(on(Server::backend("area")
+            .state(seen)
+            .route_by(|session| Ok(session.id().to_string()))))
 }
 
 /// Sends `each` numbered messages from each of `clients`, to three kinds of server in turn.
@@ -82,16 +94,26 @@ async fn flood(app: &TestApp, clients: usize, each: u64) {
         floods.spawn(async move {
             for number in 1..=each {
                 let kind = ["connector", "chat", "area"][usize::try_from(number % 3).unwrap()];
-                client.notify(&format!("{kind}.a.a"), Numbered { number }).await;
+                client
+                    .notify(&format!("{kind}.a.a"), Numbered { number })
+                    .await;
             }
             // What is answered has been handled, and so has what was sent there before.
             for kind in ["connector", "chat", "area"] {
-                client.request(&format!("{kind}.a.a"), Numbered { number: each + 1 }).await;
+                client
+                    .request(&format!("{kind}.a.a"), Numbered { number: each + 1 })
+                    .await;
             }
         });
     }
     floods.join_all().await;
-    let handled: u64 = app.app().servers().iter().filter_map(|server| server.state::<Seen>()).map(|seen| seen.count()).sum();
+    let handled: u64 = app
+        .app()
+        .servers()
+        .iter()
+        .filter_map(|server| server.state::<Seen>())
+        .map(|seen| seen.count())
+        .sum();
     assert_eq!(handled, clients as u64 * (each + 3));
 }
 
@@ -99,7 +121,11 @@ async fn flood(app: &TestApp, clients: usize, each: u64) {
 async fn messages_with_random_delays_stay_in_order() {
     for seed in 0..3 {
         println!("seed {seed}");
-        let app = app(testing::app(&["connector"], &["chat*3", "area*2"]).state(seed), true).state(seed);
+        let app = app(
+            testing::app(&["connector"], &["chat*3", "area*2"]).state(seed),
+            true,
+        )
+        .state(seed);
         let app = TestApp::start(app).await;
         flood(&app, 200, 200).await;
     }
@@ -108,7 +134,15 @@ async fn messages_with_random_delays_stay_in_order() {
 /// In a debug build a smaller flood, since the race is the same and the time is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn messages_stay_in_order_on_many_threads() {
-    let (clients, each) = if cfg!(debug_assertions) { (100, 100) } else { (1000, 1000) };
-    let app = TestApp::start(app(testing::app(&["connector"], &["chat*3", "area*2"]), false)).await;
+    let (clients, each) = if cfg!(debug_assertions) {
+        (100, 100)
+    } else {
+        (1000, 1000)
+    };
+    let app = TestApp::start(app(
+        testing::app(&["connector"], &["chat*3", "area*2"]),
+        false,
+    ))
+    .await;
     flood(&app, clients, each).await;
 }

@@ -21,15 +21,27 @@ fn all(server: Server) -> Server {
 }
 
 async fn start() -> TestApp {
-    let app = testing::app_with(&["connector"], &["chat", "area"], "[frontend]\nheartbeat = 1").state(Log::default());
+    let app = testing::app_with(
+        &["connector"],
+        &["chat", "area"],
+        "[frontend]\nheartbeat = 1",
+    )
+    .state(Log::default());
     let app = app.server(all(Server::frontend("connector")));
-    TestApp::start(app.server(all(Server::backend("chat"))).server(all(Server::backend("area")))).await
+    TestApp::start(
+        app.server(all(Server::backend("chat")))
+            .server(all(Server::backend("area"))),
+    )
+    .await
 }
 
 /// Asks for these waits at once, and says in which order they were done.
 async fn done(app: &TestApp, client: &TestClient, route: &str, times: &[u64]) -> Vec<String> {
     let asked = times.iter().map(|time| client.request(route, time));
-    assert_eq!(futures_util::future::join_all(asked).await, times.iter().map(|time| json!(time)).collect::<Vec<_>>());
+    assert_eq!(
+        futures_util::future::join_all(asked).await,
+        times.iter().map(|time| json!(time)).collect::<Vec<_>>()
+    );
     logged(app)
 }
 
@@ -38,7 +50,10 @@ async fn the_messages_of_a_session_wait_for_each_other() {
     let app = start().await;
     let client = app.connect("connector-1").await;
     for kind in ["connector", "chat"] {
-        assert_eq!(done(&app, &client, &format!("{kind}.a.wait"), &[90, 60, 30]).await, ["90", "60", "30"]);
+        assert_eq!(
+            done(&app, &client, &format!("{kind}.a.wait"), &[90, 60, 30]).await,
+            ["90", "60", "30"]
+        );
     }
 }
 
@@ -70,7 +85,10 @@ async fn a_concurrent_handler_holds_nobody() {
 async fn different_servers_work_beside_each_other() {
     let app = start().await;
     let client = app.connect("connector-1").await;
-    tokio::join!(client.request("chat.a.wait", 90), client.request("area.a.wait", 30));
+    tokio::join!(
+        client.request("chat.a.wait", 90),
+        client.request("area.a.wait", 30)
+    );
     assert_eq!(logged(&app), ["30", "90"]);
 }
 
@@ -79,7 +97,10 @@ async fn a_slow_handler_holds_its_own_session_alone() {
     let app = start().await;
     for kind in ["connector", "chat"] {
         let route = format!("{kind}.a.wait");
-        let (slow, other) = (app.connect("connector-1").await, app.connect("connector-1").await);
+        let (slow, other) = (
+            app.connect("connector-1").await,
+            app.connect("connector-1").await,
+        );
         let begun = Instant::now();
         let quick = async {
             other.request(&route, 1).await;
