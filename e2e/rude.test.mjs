@@ -345,7 +345,7 @@ describe('a member who does not read', { skip: chat.missing }, () => {
     for (const client of [speaker, listener]) client.close();
   });
 
-  test('nor is one who asks and does not read the answers', async () => {
+  test('costs no memory when it asks on and on either', async () => {
     const client = await open(TCP, connector);
     const before = chat.memory?.();
     client.pause();

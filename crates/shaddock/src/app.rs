@@ -21,7 +21,7 @@ use crate::handler::filter::{Around, Filter};
 use crate::ids::{Kind, ServerId, Uid};
 use crate::server::{AnyState, Server, ServerHandle};
 use crate::session::Session;
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, guarded};
 use crate::telemetry::Telemetry;
 
 pub use error::StartError;
@@ -302,8 +302,12 @@ impl AppHandle {
         }
     }
 
-    pub(crate) fn frontend_kinds(&self) -> impl Iterator<Item = &Kind> {
-        self.0.frontend_kinds.iter()
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.0.kinds.values()
+    }
+
+    pub(crate) fn is_frontend(&self, kind: &Kind) -> bool {
+        self.0.frontend_kinds.contains(kind)
     }
 
     pub(crate) fn event_sender(&self) -> &broadcast::Sender<AppEvent> {
@@ -312,7 +316,8 @@ impl AppHandle {
 
     pub(crate) fn on_error(&self, fault: Fault, route: &Route, session: Option<&Session>) -> Fault {
         match &self.0.on_error {
-            Some(on_error) => on_error(fault, &Failed { route, session }),
+            Some(on_error) => guarded("on_error", || on_error(fault, &Failed { route, session }))
+                .unwrap_or_else(|| Fault::internal("the error handler panicked")),
             None => fault,
         }
     }

@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use shaddock_protocol::crc32_index;
 
-use crate::app::AppHandle;
 use crate::channel::push::Pusher;
 use crate::error::{Fault, Result};
 use crate::ids::{Kind, ServerId};
@@ -21,7 +20,6 @@ use crate::session::remote;
 pub struct Cluster {
     router: Router,
     pusher: Pusher,
-    app: AppHandle,
 }
 
 /// Where clients reach a front-end.
@@ -40,12 +38,8 @@ pub(crate) const META_HOST: &str = "clientHost";
 pub(crate) const META_PORT: &str = "clientPort";
 
 impl Cluster {
-    pub(crate) fn new(router: Router, pusher: Pusher, app: AppHandle) -> Cluster {
-        Cluster {
-            router,
-            pusher,
-            app,
-        }
+    pub(crate) fn new(router: Router, pusher: Pusher) -> Cluster {
+        Cluster { router, pusher }
     }
 
     /// The servers of `kind` that live, sorted by id.
@@ -114,7 +108,11 @@ impl Cluster {
         to: Broadcast,
     ) -> Result<()> {
         let body = self.pusher.encode(route, body)?;
-        let frontends = self.servers(kind);
+        let members = self.router.caller().node().members().all();
+        let wanted = members
+            .into_iter()
+            .filter(|member| member.frontend && member.kind.as_str() == kind);
+        let frontends: Vec<_> = wanted.map(|member| member.id).collect();
         self.pusher
             .push_all(&frontends, to.with, to.unbound, route, &body)
     }
@@ -137,11 +135,13 @@ impl Cluster {
         Ok(told?)
     }
 
-    /// Every front-end that lives.
+    /// Every front-end that has sessions, also those that are about to go.
     fn frontends(&self) -> Vec<ServerId> {
-        self.app
-            .frontend_kinds()
-            .flat_map(|kind| self.router.servers(kind))
+        let members = self.router.caller().node().members().all();
+        members
+            .into_iter()
+            .filter(|member| member.frontend)
+            .map(|member| member.id)
             .collect()
     }
 }

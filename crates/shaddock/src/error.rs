@@ -70,6 +70,12 @@ impl Fault {
         self
     }
 
+    /// The same for the client, with another reason for the log.
+    pub(crate) fn because(mut self, reason: String) -> Fault {
+        self.0.reason = reason.into();
+        self
+    }
+
     /// The code the client sees; 500 if none was given.
     pub fn code(&self) -> i64 {
         self.0

@@ -16,7 +16,7 @@ use crate::component::Component;
 use crate::error::{Fault, Result};
 use crate::handler::filter::{Filter, Next};
 use crate::handler::{Reply, Request};
-use crate::ids::SessionId;
+use crate::ids::{ServerId, SessionId};
 
 /// Logs each request with its time, at level `info`.
 ///
@@ -46,7 +46,8 @@ pub async fn access_log(request: Request, next: Next) -> Result<Reply> {
 /// counts on each server by itself; `[frontend] rate` in shaddock.toml counts at the door.
 pub fn rate_limit(per_second: NonZeroU32, burst: NonZeroU32) -> impl Filter {
     let quota = Quota::per_second(per_second).allow_burst(burst);
-    type Keyed = RateLimiter<SessionId, DefaultKeyedStateStore<SessionId>, TokioClock>;
+    type Place = (ServerId, SessionId);
+    type Keyed = RateLimiter<Place, DefaultKeyedStateStore<Place>, TokioClock>;
     let limiter: Arc<Keyed> = Arc::new(RateLimiter::new(
         quota,
         DefaultKeyedStateStore::default(),
@@ -55,7 +56,9 @@ pub fn rate_limit(per_second: NonZeroU32, burst: NonZeroU32) -> impl Filter {
     let calls = Arc::new(AtomicU64::new(0));
     move |request: Request, next: Next| {
         let allowed = match request.session() {
-            Ok(session) => limiter.check_key(&session.id()).is_ok(),
+            Ok(session) => limiter
+                .check_key(&(request.server().id().clone(), session.id()))
+                .is_ok(),
             Err(_) => true,
         };
         // Sessions that were quiet long enough to have their whole burst again are forgotten.

@@ -55,8 +55,7 @@ impl Door {
             count: AtomicUsize::new(0),
             by_address: Mutex::default(),
         };
-        // The boot is random, and tells this run from those before it.
-        let run = core.router.caller().node().peer().boot.bits() << 32;
+        let run = Frontend::upper_half(core.router.caller().node().peer().boot);
         let next_session = AtomicUsize::new(1);
         Door {
             core,
@@ -92,7 +91,9 @@ impl Door {
         if let Err(reason) = self.guests.enter(peer.ip()) {
             // Dropped, and so closed at once: one that is left hanging learns nothing.
             metrics.refused(reason);
-            tracing::warn!(server = %self.core.id, %peer, reason, "a connection was refused");
+            if self.frontend.seldom.now() {
+                tracing::warn!(server = %self.core.id, %peer, reason, "connections are refused");
+            }
             return;
         }
         let guest = Guest {
@@ -195,6 +196,7 @@ struct Guests {
 
 impl Guests {
     fn enter(&self, address: IpAddr) -> Result<(), &'static str> {
+        let address = place(address);
         if self.most <= self.count.fetch_add(1, Ordering::AcqRel) {
             self.count.fetch_sub(1, Ordering::AcqRel);
             return Err("connections");
@@ -218,6 +220,7 @@ impl Guests {
     }
 
     fn leave(&self, address: IpAddr) {
+        let address = place(address);
         self.count.fetch_sub(1, Ordering::AcqRel);
         let mut by_address = self
             .by_address
@@ -229,6 +232,17 @@ impl Guests {
                 by_address.remove(&address);
             }
         }
+    }
+}
+
+/// What counts as one address: of IPv6 the network, for a subscriber has all of it.
+fn place(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            const NETWORK: u128 = u128::MAX << 64;
+            IpAddr::V6((address.to_bits() & NETWORK).into())
+        }
+        address => address,
     }
 }
 
@@ -273,7 +287,7 @@ mod tests {
     fn one_address_can_not_take_every_place() {
         let guests = guests(9, 2);
         let [one, other, here]: [IpAddr; 3] =
-            ["10.0.0.1", "10.0.0.2", "127.0.0.1"].map(|address| address.parse().unwrap());
+            ["10.0.0.1", "10.0.0.2", "::ffff:127.0.0.1"].map(|address| address.parse().unwrap());
         guests.enter(one).unwrap();
         guests.enter(one).unwrap();
         assert_eq!(guests.enter(one), Err("connections_per_address"));
@@ -281,5 +295,11 @@ mod tests {
         for _ in 0..3 {
             guests.enter(here).unwrap();
         }
+        let network: [IpAddr; 3] =
+            ["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(|address| address.parse().unwrap());
+        assert_eq!(
+            network.map(|address| guests.enter(address)),
+            [Ok(()), Ok(()), Err("connections_per_address")]
+        );
     }
 }

@@ -32,7 +32,7 @@ pub use handler::extract::{FromRequest, Msg, State};
 pub use handler::filter::{Filter, Next};
 pub use handler::{Handler, Origin, Reply, Request};
 pub use ids::{Kind, Member, MemberError, ServerId, SessionId, Uid};
-pub use rpc::{Remote, Rpc, RpcError};
+pub use rpc::{Remote, Rpc};
 pub use server::{Server, ServerHandle};
 pub use session::{BindError, Moved, Session};
 pub use shaddock_macros::remote;

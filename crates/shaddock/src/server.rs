@@ -258,20 +258,19 @@ impl ServerHandle {
 
     /// The servers around it.
     pub fn cluster(&self) -> Cluster {
-        Cluster::new(
-            self.0.router.clone(),
-            self.0.pusher.clone(),
-            self.0.app.clone(),
-        )
+        Cluster::new(self.0.router.clone(), self.0.pusher.clone())
     }
 
     /// A caller of the remote `C`.
     ///
     /// # Errors
     ///
-    /// If the remote was given a kind that can't be the name of one.
+    /// If the application has no servers of the remote's kind.
     pub fn rpc<C: RemoteClient>(&self) -> Result<Rpc<C>> {
-        Rpc::new(self.0.router.clone())
+        Ok(Rpc::new(
+            self.0.router.clone(),
+            self.0.app.kind(C::KIND)?.clone(),
+        ))
     }
 
     /// Its own state of this type, or else the application's.

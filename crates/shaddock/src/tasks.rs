@@ -69,3 +69,12 @@ impl Tasks {
             .is_ok()
     }
 }
+
+/// Runs code of the application's where a panic would take more down than itself.
+pub(crate) fn guarded<T>(what: &'static str, run: impl FnOnce() -> T) -> Option<T> {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    if result.is_err() {
+        tracing::error!(what, "the application's code panicked");
+    }
+    result.ok()
+}

@@ -1,8 +1,10 @@
 //! Counters, and the page where Prometheus reads them.
 
 use std::fmt;
+use std::future::IntoFuture as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -12,6 +14,7 @@ use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::app::AppHandle;
 use crate::ids::ServerId;
@@ -43,6 +46,23 @@ impl Telemetry {
 
     fn server(id: &ServerId) -> Vec<Label> {
         vec![Label::new("server", id.to_string())]
+    }
+}
+
+/// Lets something through now and then. Counters count each time; the log need not.
+#[derive(Default)]
+pub(crate) struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Whether this is the first time in ten seconds.
+    pub(crate) fn now(&self) -> bool {
+        const PAUSE: Duration = Duration::from_secs(10);
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| PAUSE <= last.elapsed());
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
     }
 }
 
@@ -198,9 +218,13 @@ pub(crate) fn serve(app: &AppHandle, listener: TcpListener) {
             }),
         );
     app.tasks().spawn("metrics", async move |stop| {
-        let served = axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
-        if let Err(error) = served.await {
-            tracing::error!(%error, "metrics are not served any more");
+        // Dropped at the stop: nobody is waited for who asks for figures.
+        match stop
+            .run_until_cancelled(axum::serve(listener, pages).into_future())
+            .await
+        {
+            Some(Err(error)) => tracing::error!(%error, "metrics are not served any more"),
+            Some(Ok(())) | None => {}
         }
     });
 }

@@ -95,9 +95,22 @@ async fn enter(
         }
         bound => bound?,
     }
-    session.set("rid", &login.rid).await?;
-    let users = chat.of(&session)?.add(session.member()?, login.rid).await?;
-    Ok(Users { users })
+    match join(&session, &chat, login.rid).await {
+        Ok(users) => Ok(Users { users }),
+        // Whoever is not in the room may try again, and leaves nothing there if only the answer was lost.
+        Err(fault) => {
+            if let Err(fault) = leave(session.clone(), chat).await {
+                tracing::warn!(%fault, "a user may be in a room without knowing");
+            }
+            session.unbind().await?;
+            Err(fault)
+        }
+    }
+}
+
+async fn join(session: &Session, chat: &Rpc<ChatRemoteClient>, rid: String) -> Result<Vec<String>> {
+    session.set("rid", &rid).await?;
+    chat.of(session)?.add(session.member()?, rid).await
 }
 
 /// Connector: a connection has ended, and so its user leaves.
@@ -115,8 +128,10 @@ async fn follow(server: ServerHandle, session: Session, moved: Moved) -> Result<
         return Ok(());
     };
     let (chat, rid): (Rpc<ChatRemoteClient>, String) = (server.rpc()?, session.get("rid")?);
-    if let Some(from) = &moved.from {
-        chat.at(from).forget(member.clone(), rid.clone()).await?;
+    if let Some(from) = &moved.from
+        && let Err(fault) = chat.at(from).forget(member.clone(), rid.clone()).await
+    {
+        tracing::warn!(%member, %from, %fault, "a user is in a room that has moved away");
     }
     chat.at(&moved.to).resume(member, rid).await
 }

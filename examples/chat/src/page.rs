@@ -1,5 +1,7 @@
 //! The page that people chat with, served from the binary.
 
+use std::future::IntoFuture as _;
+
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
@@ -62,10 +64,13 @@ impl Component for Page {
         }
         app.announce(format!("the page: http://{}", listener.local_addr()?));
         app.tasks().spawn("page", async move |stop| {
-            let served =
-                axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
-            if let Err(error) = served.await {
-                tracing::error!(%error, "the page is not served any more");
+            // Dropped at the stop: the page is there at once, or not worth waiting for.
+            match stop
+                .run_until_cancelled(axum::serve(listener, pages).into_future())
+                .await
+            {
+                Some(Err(error)) => tracing::error!(%error, "the page is not served any more"),
+                Some(Ok(())) | None => {}
             }
         });
         Ok(())

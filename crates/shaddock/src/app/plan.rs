@@ -1,7 +1,7 @@
 //! What all servers of an application are made from, and whether it makes sense.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use rustc_hash::FxHashMap;
 use serde_json::Value;
@@ -33,7 +33,7 @@ use crate::session::lane::Lanes;
 use crate::session::record::Frontend;
 use crate::session::table::SessionTable;
 use crate::tasks::Tasks;
-use crate::telemetry::{self, FrontendMetrics, PushMetrics, ServerMetrics, Telemetry};
+use crate::telemetry::{self, FrontendMetrics, PushMetrics, Seldom, ServerMetrics, Telemetry};
 
 /// How many events an application's listeners may fall behind.
 const EVENTS: usize = 1024;
@@ -168,7 +168,7 @@ impl App {
                     "the application defines servers of kind {kind} twice"
                 )));
             }
-            check_definition(server)?;
+            check_definition(server, &self.servers)?;
             if server.frontend {
                 frontend_kinds.push(kind.clone());
             }
@@ -257,14 +257,19 @@ impl Plan {
             PushMetrics::new(telemetry, &id),
         );
         let frontend = if definition.frontend {
-            Some(Arc::new(Frontend {
+            let frontend = Arc::new(Frontend {
                 id: id.clone(),
                 table: SessionTable::default(),
                 directory: node.directory("login").await?,
                 pusher: pusher.clone(),
                 events: self.app.event_sender().clone(),
+                tasks: tasks.clone(),
                 metrics: FrontendMetrics::new(telemetry, &id),
-            }))
+                seldom: Seldom::default(),
+            });
+            let own: Weak<Frontend> = Arc::downgrade(&frontend);
+            pusher.deliver_own(own);
+            Some(frontend)
         } else {
             None
         };
@@ -275,7 +280,11 @@ impl Plan {
             channels: Channels::new(pusher.clone()),
             router: Router::new(caller, self.rules.clone()),
             pusher,
-            endpoints: definition.endpoints.iter().cloned().collect(),
+            endpoints: definition
+                .endpoints
+                .iter()
+                .map(|(route, endpoint)| (route.clone(), endpoint.into()))
+                .collect(),
             filters: around(&self.filters, &definition.filters),
             remote_filters: around(&self.remote_filters, &definition.remote_filters),
             frontend,
@@ -288,6 +297,7 @@ impl Plan {
                 .parse()
                 .map_err(|error| mismatch(&error))?,
             metrics: ServerMetrics::new(telemetry, &id),
+            seldom: Seldom::default(),
             entry: entry.clone(),
             app: self.app.clone(),
             definition,
@@ -434,7 +444,24 @@ fn check_entry(entry: &config::Server, definitions: &[Server]) -> Result<(), Sta
 }
 
 /// Whether what the application says of a kind makes sense.
-fn check_definition(server: &Server) -> Result<(), StartError> {
+fn check_definition(server: &Server, all: &[Server]) -> Result<(), StartError> {
+    for kind in server.on_moved.keys() {
+        let why = match all
+            .iter()
+            .find(|other| other.kind == *kind)
+            .map(|other| &other.rule)
+        {
+            None => "the application has no such kind",
+            Some(Some(Rule::Choose(_))) => {
+                "those are chosen by `route_with`, and keys have no owners there"
+            }
+            Some(_) => continue,
+        };
+        return Err(StartError::Mismatch(format!(
+            "servers of kind {} have a hook `on_moved` for {kind}: {why}",
+            server.kind,
+        )));
+    }
     let mut routes: Vec<String> = server.routes().collect();
     for route in &routes {
         if let Err(error) = route.parse::<shaddock_protocol::Route>() {

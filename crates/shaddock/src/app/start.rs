@@ -3,19 +3,21 @@
 #[cfg(feature = "testing")]
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use shaddock_cluster::Node;
 #[cfg(feature = "testing")]
 use shaddock_cluster::memory::Memory;
 #[cfg(feature = "testing")]
 use shaddock_transport::memory::MemoryConnector;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 #[cfg(feature = "testing")]
 use super::plan::InMemory;
 use super::plan::{Listening, Place, Plan, report};
-use super::{App, AppHandle, StartError};
+use super::{App, AppHandle, StartError, lock};
 use crate::component::DynComponent;
 use crate::frontend::Door;
 use crate::ids::ServerId;
@@ -30,6 +32,8 @@ pub struct Running {
     app: AppHandle,
     servers: Vec<RunningServer>,
     components: Vec<Arc<dyn DynComponent>>,
+    /// The components that have started, in that order.
+    started: Mutex<Vec<Arc<dyn DynComponent>>>,
     /// What ties the servers into the cluster, and ends when they leave it.
     links: Tasks,
 }
@@ -125,7 +129,7 @@ impl App {
         }
         report(missing)?;
         let app = plan.app.clone();
-        *super::lock(&app.0.servers) = servers
+        *lock(&app.0.servers) = servers
             .iter()
             .map(|server| ServerHandle(server.core.clone()))
             .collect();
@@ -134,6 +138,7 @@ impl App {
             app,
             servers,
             components,
+            started: Mutex::default(),
             links: Tasks::root(),
         };
         if let Err(error) = running.open(&plan, listeners).await {
@@ -167,83 +172,77 @@ impl Running {
     }
 
     /// Stops in order: front-ends with all that their clients have under way, back-ends, components
-    /// in reverse, and at last the link to the others. What has not ended when the deadline of
-    /// `[stop]` has passed is dropped. Says whether everything ended by itself.
+    /// in reverse, and at last the link to the others. Says whether everything ended by itself.
+    ///
+    /// What has not ended when the deadline of `[stop]` has passed is dropped. A fifth of that time
+    /// is kept for components, however long clients take.
     pub async fn stop(&self) -> bool {
         self.app.stop();
-        let deadline = Instant::now() + self.app.config().stop.deadline;
-        let left = || deadline.saturating_duration_since(Instant::now());
-        let all = || {
-            self.components
-                .iter()
-                .chain(self.servers.iter().flat_map(|server| &server.components))
-        };
-        for component in all() {
-            let _ = tokio::time::timeout(left(), component.before_stop(&self.app)).await;
+        let whole = self.app.config().stop.deadline;
+        let end = Instant::now() + whole;
+        let left = || end.saturating_duration_since(Instant::now());
+        let left_for_servers = || left().saturating_sub(whole / 5);
+        let started = std::mem::take(&mut *lock(&self.started));
+        for component in &started {
+            let _ = timeout(left_for_servers(), component.before_stop(&self.app)).await;
         }
-        let (front, back): (Vec<_>, Vec<_>) = self
-            .servers
-            .iter()
-            .partition(|server| server.core.frontend.is_some());
-        for server in &front {
-            server.core.router.caller().node().set_leaving();
-        }
+        let is_front = |server: &&RunningServer| server.core.frontend.is_some();
+        let (front, back): (Vec<_>, Vec<_>) = self.servers.iter().partition(is_front);
         let mut clean = true;
+        front.iter().for_each(|server| server.node().set_leaving());
         for server in &front {
-            clean &= server.listening.finish(left()).await;
+            clean &= server.listening.finish(left_for_servers()).await;
         }
-        let connections = front.iter().map(|server| server.connections.finish(left()));
-        clean &= futures_util::future::join_all(connections)
-            .await
-            .into_iter()
-            .all(|ended| ended);
+        let connections = front
+            .iter()
+            .map(|server| server.connections.finish(left_for_servers()));
+        clean &= join_all(connections).await.into_iter().all(|ended| ended);
+        back.iter().for_each(|server| server.node().set_leaving());
         for server in front.into_iter().chain(back) {
-            clean &= server.core.tasks.finish(left()).await;
+            clean &= server.core.tasks.finish(left_for_servers()).await;
         }
-        let components: Vec<_> = all().collect();
-        for component in components.into_iter().rev() {
-            let _ = tokio::time::timeout(left(), component.stop(&self.app)).await;
+        for component in started.iter().rev() {
+            let _ = timeout(left(), component.stop(&self.app)).await;
         }
         clean &= self.app.tasks().finish(left()).await;
         for server in &self.servers {
-            let _ = tokio::time::timeout(
-                left().max(LAST_WORD),
-                server.core.router.caller().node().leave(),
-            )
-            .await;
+            let _ = timeout(left().max(LAST_WORD), server.node().leave()).await;
         }
+        // A server holds the application, and would be held by it for ever.
+        lock(&self.app.0.servers).clear();
         clean
     }
 
     /// Components first, then into the cluster, then the doors.
     async fn open(&self, plan: &Plan, listeners: Vec<Option<Listening>>) -> Result<(), StartError> {
-        let all = || {
-            self.components
-                .iter()
-                .chain(self.servers.iter().flat_map(|server| &server.components))
-        };
-        let failed = |component: &Arc<dyn DynComponent>, fault| StartError::Component {
+        let failed = |component: &dyn DynComponent, fault| StartError::Component {
             name: component.name(),
             fault,
         };
-        for component in all() {
+        let components = self
+            .components
+            .iter()
+            .chain(self.servers.iter().flat_map(|server| &server.components));
+        for component in components {
             component
                 .start(&self.app)
                 .await
-                .map_err(|fault| failed(component, fault))?;
+                .map_err(|fault| failed(&**component, fault))?;
+            lock(&self.started).push(component.clone());
         }
         for server in &self.servers {
-            let core = &server.core;
-            let inbox = Arc::new(Inbox(core.clone()));
-            let entered = core
-                .router
-                .caller()
+            let inbox = Arc::new(Inbox(server.core.clone()));
+            let entered = server
                 .node()
-                .enter(inbox, |work| self.links.run("link", work));
-            entered.await.map_err(|source| StartError::Join {
-                id: core.id.clone(),
+                .enter(inbox, |work| self.links.run("link", work))
+                .await;
+            entered.map_err(|source| StartError::Join {
+                id: server.core.id.clone(),
                 source,
             })?;
+        }
+        for server in &self.servers {
+            server.core.know_owners();
         }
         for (server, listening) in self.servers.iter().zip(listeners) {
             let core = &server.core;
@@ -252,25 +251,33 @@ impl Running {
             };
             let options = self.app.config().frontend(&core.entry)?;
             let connector = plan.connector(&options)?;
+            let connections = server.connections.clone();
             let door = Door::new(
                 core.clone(),
                 frontend.clone(),
                 connector,
                 options,
-                server.connections.clone(),
+                connections,
             );
             match listening {
                 Listening::Socket(hybrid) => Arc::new(door).open(&server.listening, hybrid),
                 Listening::Memory(listener) => Arc::new(door).open(&server.listening, listener),
             }
         }
-        for component in all() {
+        let started = lock(&self.started).clone();
+        for component in &started {
             component
                 .after_start(&self.app)
                 .await
-                .map_err(|fault| failed(component, fault))?;
+                .map_err(|fault| failed(&**component, fault))?;
         }
         Ok(())
+    }
+}
+
+impl RunningServer {
+    fn node(&self) -> &Node {
+        self.core.router.caller().node()
     }
 }
 

@@ -146,7 +146,7 @@ impl Channels {
                 registry: self.0.clone(),
                 room,
             };
-            let members = channel.with(|state| state.lose_front(frontend));
+            let members = channel.with_leaving(|state| state.lose_front(frontend));
             lost.extend(members.into_iter().map(|member| (channel.clone(), member)));
         }
         lost
@@ -166,7 +166,7 @@ impl Channel {
 
     /// Lets a member in. Says whether they were outside.
     pub fn join(&self, member: Member) -> bool {
-        self.live().with(|state| state.join(member))
+        self.inside(|state| state.join(member.clone()))
     }
 
     /// Tells those inside, then lets the member in, in one step: the newcomer does not hear
@@ -179,13 +179,13 @@ impl Channel {
     pub fn join_telling(&self, member: Member, route: &str, body: &impl Serialize) -> Result<bool> {
         let pusher = &self.registry.pusher;
         let body = pusher.encode(route, body)?;
-        Ok(self.live().with(|state| {
+        Ok(self.inside(|state| {
             if state.has(&member) {
                 return false;
             }
             // A front-end that can't be reached now loses its members in a moment.
             let _ = state.push(pusher, route, &body);
-            state.join(member)
+            state.join(member.clone())
         }))
     }
 
@@ -270,10 +270,12 @@ impl Channel {
                     format!("{uid} is not in {}", self.room.name),
                 ));
             };
+            let mut sent = Ok(());
             for (frontend, session) in places {
-                pusher.push_to(frontend, &[*session], route, &body)?;
+                let told = pusher.push_to(frontend, &[*session], route, &body);
+                sent = sent.and(told);
             }
-            Ok(())
+            sent
         })
     }
 
@@ -313,13 +315,16 @@ impl Channel {
         result
     }
 
-    /// This channel, or the one that has its name now if this one was taken away.
-    fn live(&self) -> Channel {
+    /// As `with`, in this channel or the one that has its name now if this one was taken away.
+    fn inside<R>(&self, act: impl Fn(&mut State) -> R) -> R {
         let mut channel = self.clone();
-        while channel.with(|state| state.gone) {
-            channel = Channels(self.registry.clone()).open(&self.room.name);
+        loop {
+            let done = channel.with(|state| (!state.gone).then(|| act(state)));
+            match done {
+                Some(done) => return done,
+                None => channel = Channels(self.registry.clone()).open(&self.room.name),
+            }
         }
-        channel
     }
 }
 
@@ -401,14 +406,25 @@ impl State {
     }
 
     fn lose_front(&mut self, frontend: &ServerId) -> Vec<Member> {
-        let lost: Vec<Member> = self
-            .all()
-            .filter(|member| member.frontend == *frontend)
-            .collect();
-        for member in &lost {
-            self.leave(member);
+        let Some(at) = self.fronts.iter().position(|front| front.id == *frontend) else {
+            return Vec::new();
+        };
+        let front = self.fronts.remove(at);
+        self.count -= front.members.len();
+        for (uid, _) in &front.members {
+            if let Some(places) = self.members.get_mut(uid) {
+                places.retain(|(other, _)| other != frontend);
+                if places.is_empty() {
+                    self.members.remove(uid);
+                }
+            }
         }
-        lost
+        let member = |(uid, session)| Member {
+            uid,
+            frontend: front.id.clone(),
+            session,
+        };
+        front.members.into_iter().map(member).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = Member> {

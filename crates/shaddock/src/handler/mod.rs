@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use shaddock_protocol::{Route, text};
-use tokio::sync::Semaphore;
 
 use crate::error::{Fault, Result};
 use crate::ids::ServerId;
@@ -133,8 +132,8 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// A sentence that says what is missing.
     fn check(&self, server: &ServerHandle) -> Result<(), String>;
 
-    /// Lets up to `limit` requests on one server run beside each other, in any order, instead of
-    /// one after another for each session.
+    /// Lets up to `limit` requests (at least one) on one server run beside each other, in any
+    /// order, instead of one after another for each session.
     fn concurrent(self, limit: usize) -> Concurrent<Self, Args> {
         Concurrent {
             handler: self,
@@ -176,7 +175,7 @@ impl<Args: 'static, H: Handler<Args>> IntoEndpoint<Args> for H {
     fn into_endpoint(self) -> Endpoint {
         Endpoint {
             run: Arc::new(Erased(self, PhantomData)),
-            together: None,
+            limit: None,
         }
     }
 }
@@ -187,10 +186,9 @@ pub struct ConcurrentArgs<Args>(PhantomData<fn(Args)>);
 
 impl<Args: 'static, H: Handler<Args>> IntoEndpoint<ConcurrentArgs<Args>> for Concurrent<H, Args> {
     fn into_endpoint(self) -> Endpoint {
-        let together = Some(Arc::new(Semaphore::new(self.limit)));
         Endpoint {
             run: Arc::new(Erased(self.handler, PhantomData)),
-            together,
+            limit: Some(self.limit.max(1)),
         }
     }
 }
@@ -199,7 +197,8 @@ impl<Args: 'static, H: Handler<Args>> IntoEndpoint<ConcurrentArgs<Args>> for Con
 #[derive(Clone)]
 pub struct Endpoint {
     pub(crate) run: Arc<dyn Run>,
-    pub(crate) together: Option<Arc<Semaphore>>,
+    /// How many may run at once on one server, in any order; without a limit, one for each session.
+    pub(crate) limit: Option<usize>,
 }
 
 impl fmt::Debug for Endpoint {

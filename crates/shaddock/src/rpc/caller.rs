@@ -11,12 +11,11 @@ use tokio::time::Instant;
 
 use super::envelope::{self, Ask, Method, Tell};
 use crate::error::Fault;
-use crate::ids::{Kind, ServerId};
+use crate::ids::ServerId;
 
-/// Why a remote gave no result.
+/// Why a remote gave no result: which server, which method, and why.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RpcError {
+pub(crate) enum RpcError {
     /// The remote ran and returned a fault.
     #[error("{method} on {server} failed: {fault}")]
     Failed {
@@ -36,14 +35,6 @@ pub enum RpcError {
         method: String,
         /// What happened.
         source: CallError,
-    },
-    /// There is no server that could be asked.
-    #[error("{method}: there is no server of kind {kind}")]
-    Nobody {
-        /// The kind of server that was wanted.
-        kind: Kind,
-        /// What was called.
-        method: String,
     },
     /// The arguments or the result could not be written or read.
     #[error("{method} on {server}: {reason}")]
@@ -65,6 +56,20 @@ pub enum RpcError {
         /// What happened.
         source: CastError,
     },
+}
+
+impl RpcError {
+    /// What the callee wants the client to be told passes through; the log learns where it came from.
+    pub(crate) fn into_fault(self) -> Fault {
+        let error = self;
+        let reason = error.to_string();
+        match error {
+            RpcError::Failed { fault, .. } => fault.because(reason),
+            RpcError::Unanswered { source, .. } => Fault::internal(format!("{reason}: {source}")),
+            RpcError::Unsent { source, .. } => Fault::internal(format!("{reason}: {source}")),
+            RpcError::Codec { .. } => Fault::internal(reason),
+        }
+    }
 }
 
 tokio::task_local! {

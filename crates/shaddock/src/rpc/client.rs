@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::caller::{Caller, RpcError};
-use crate::error::{Fault, Result};
+use crate::error::Result;
 use crate::ids::{Kind, ServerId};
 use crate::router::Router;
 use crate::session::Session;
@@ -35,13 +35,12 @@ pub struct Rpc<C> {
 }
 
 impl<C: RemoteClient> Rpc<C> {
-    pub(crate) fn new(router: Router) -> Result<Rpc<C>> {
-        let kind = C::KIND.parse().map_err(Fault::from)?;
-        Ok(Rpc {
+    pub(crate) fn new(router: Router, kind: Kind) -> Rpc<C> {
+        Rpc {
             router,
             kind,
             client: PhantomData,
-        })
+        }
     }
 
     /// The server that this session's messages go to: by the kind's key.
@@ -135,17 +134,12 @@ impl Target {
         method: &str,
         args: &impl Serialize,
     ) -> Result<T> {
-        match self
+        let called = self
             .caller
             .remote(&self.server, remote, method)
             .call(args)
-            .await
-        {
-            Ok(result) => Ok(result),
-            // What the callee wants the client to be told passes through.
-            Err(RpcError::Failed { fault, .. }) => Err(fault),
-            Err(error) => Err(error.into()),
-        }
+            .await;
+        called.map_err(RpcError::into_fault)
     }
 
     /// Sends a one-way call. Those sent from one server to another are handled in order.
@@ -154,10 +148,8 @@ impl Target {
     ///
     /// If it could not be sent.
     pub fn tell(&self, remote: &str, method: &str, args: &impl Serialize) -> Result<()> {
-        Ok(self
-            .caller
-            .remote(&self.server, remote, method)
-            .tell(args)?)
+        let told = self.caller.remote(&self.server, remote, method).tell(args);
+        told.map_err(RpcError::into_fault)
     }
 }
 

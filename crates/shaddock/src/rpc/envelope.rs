@@ -60,7 +60,7 @@ pub(crate) struct Method<'a> {
     pub(crate) args: &'a [u8],
 }
 
-#[derive(Serialize, Deserialize, Debug)]
+#[derive(Clone, Serialize, Deserialize, Debug)]
 pub(crate) struct Push<'a> {
     #[serde(rename = "r", borrow)]
     pub(crate) route: &'a str,
@@ -71,7 +71,7 @@ pub(crate) struct Push<'a> {
 }
 
 /// Whom a push is for.
-#[derive(Serialize, Deserialize, Debug)]
+#[derive(Clone, Serialize, Deserialize, Debug)]
 pub(crate) enum To<'a> {
     /// These sessions: eight bytes each, little-endian, so that a channel keeps the list ready.
     #[serde(rename = "s", borrow, with = "serde_bytes")]

@@ -83,8 +83,10 @@ impl Mailbox {
         if state.shut.is_some() {
             return Err(Refused::Closed);
         }
-        let full = self.bounds.frames <= state.frames.len()
-            || self.bounds.bytes < state.bytes + frame.len();
+        // One frame alone may have any length: its client does read, for all we know.
+        let too_many = self.bounds.frames <= state.frames.len();
+        let too_long = !state.frames.is_empty() && self.bounds.bytes < state.bytes + frame.len();
+        let full = too_many || too_long;
         if full {
             state.shut = Some(Shut::Overflow);
             state.frames = VecDeque::new();

@@ -125,7 +125,12 @@ async fn a_server_has_so_many_connections() {
     let files = [("servers.json", servers.to_string())];
     let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
     let config = Config::embedded(&files, Some("development"), &Overrides::default()).unwrap();
-    let app = TestApp::start(App::new(config).server(all(Server::frontend("connector")))).await;
+    let app = TestApp::start(
+        App::new(config)
+            .state(Log::default())
+            .server(all(Server::frontend("connector"))),
+    )
+    .await;
     let mut inside = Vec::new();
     for _ in 0..3 {
         inside.push(app.connect("connector-1").await);
@@ -209,9 +214,12 @@ async fn a_member_that_reads_late_loses_nothing() {
             .push("onChat", &json!([number, "x".repeat(500)]))
             .unwrap();
     }
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(20)).await;
     for number in 0..1_000 {
-        let push = slow.said().await.expect("the connection is open");
+        let push = slow
+            .said()
+            .await
+            .unwrap_or_else(|| panic!("closed after {number}"));
         let text = format!("[{number},");
         assert!(
             push.body
@@ -223,9 +231,35 @@ async fn a_member_that_reads_late_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_asks_and_never_reads_is_closed() {
+    let app = start("").await;
+    let mut deaf = Raw::enter(&app).await;
+    let begun = Instant::now();
+    // More answers than the wire holds, and fewer than may wait for a client.
+    for id in 1..=300 {
+        deaf.send(request(
+            id,
+            "chat.a.echo",
+            Box::leak(json!("x".repeat(1_000)).to_string().into_boxed_str()),
+        ))
+        .await;
+    }
+    while app.server("connector-1").session_count() == 1 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "it is still there"
+        );
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!(Duration::from_secs(20) < begun.elapsed(), "it had no time");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_lane_stops_reading_and_the_heartbeat_waits() {
     for kind in ["connector", "chat"] {
-        let app = start("[frontend]\nheartbeat = 1\n[requests]\nlane = 4\ndeadline = 60").await;
+        let app =
+            start("[frontend]\nheartbeat = 1\ntimeout = 20\n[requests]\nlane = 4\ndeadline = 60")
+                .await;
         let mut client = Raw::enter(&app).await;
         let route = if kind == "chat" {
             "chat.a.log"
@@ -234,8 +268,7 @@ async fn a_full_lane_stops_reading_and_the_heartbeat_waits() {
         };
         for id in 1..=20 {
             client.ask(id, route, "3000").await;
-            // Far more than the lane holds, with a sign of life that is not read for long.
-            client.say(Kind::Heartbeat, "").await;
+            // Far more than the lane holds: a minute of work, and most of it not read for long.
         }
         for id in 1..=20 {
             assert_eq!(client.answer().await, (id, "3000".to_owned()), "{kind}");

@@ -259,9 +259,9 @@ fn says(fault: &Fault, server: &str, method: &str, why: &str) {
 async fn a_call_to_nobody_says_so() {
     let app = start("").await;
     let fault = caller(&app).at(&id("chat-9")).add(1, 2).await.unwrap_err();
-    says(&fault, "chat-9", "Work.add", "no server");
+    says(&fault, "chat-9", "Work.add", "is not in the cluster");
     let fault = caller(&app).at(&id("chat-9")).note(1).unwrap_err();
-    says(&fault, "chat-9", "Work.note", "no server");
+    says(&fault, "chat-9", "Work.note", "is not in the cluster");
     // A server of another kind has no such remote.
     let fault = caller(&app)
         .at(&id("connector-1"))
@@ -280,7 +280,7 @@ async fn a_call_that_takes_too_long_says_so() {
         .wait(5_000)
         .await
         .unwrap_err();
-    says(&fault, "chat-1", "Work.wait", "deadline");
+    says(&fault, "chat-1", "Work.wait", "did not answer in time");
     assert!(
         (1_000..1_200).contains(&begun.elapsed().as_millis()),
         "{:?}",
@@ -297,7 +297,7 @@ async fn calls_to_a_server_that_dies_end() {
         sleep(Duration::from_millis(10)).await;
         app.cut("chat-1");
     });
-    says(&answer.unwrap_err(), "chat-1", "Work.wait", "died");
+    says(&answer.unwrap_err(), "chat-1", "Work.wait", "went away");
     assert!(
         begun.elapsed() < Duration::from_secs(30),
         "{:?}",
@@ -307,7 +307,7 @@ async fn calls_to_a_server_that_dies_end() {
         &work.add(1, 2).await.unwrap_err(),
         "chat-1",
         "Work.add",
-        "no server",
+        "is not in the cluster",
     );
     // Its keys have other owners.
     for key in 0..20 {
