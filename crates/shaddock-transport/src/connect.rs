@@ -36,9 +36,7 @@ pub async fn connect_tcp(addr: impl ToSocketAddrs) -> Result<HybridWire, Connect
 pub async fn connect_websocket(url: &str) -> Result<HybridWire, ConnectError> {
     let (host, path) = split(url).ok_or(ConnectError::Url)?;
     // An IPv6 address has colons too, within brackets.
-    let has_port = host
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| !port.ends_with(']'));
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     let (stream, peer) = match has_port {
         true => dial(host).await?,
         false => dial(format!("{host}:80")).await?,
@@ -62,19 +60,14 @@ where
         path: &str,
     ) -> Result<HybridWire<S>, ConnectError> {
         let upgrade = ClientUpgrade::new(nonce());
-        stream
-            .write_all(upgrade.request(host, path).as_bytes())
-            .await?;
+        stream.write_all(upgrade.request(host, path).as_bytes()).await?;
         stream.flush().await?;
         let mut head = BytesMut::new();
         loop {
             if read_more(&mut stream, &mut head).await? == 0 {
                 return Err(ConnectError::Refused(None));
             }
-            if let Some(len) = upgrade
-                .decode_answer(&head)
-                .map_err(ConnectError::Refused)?
-            {
+            if let Some(len) = upgrade.decode_answer(&head).map_err(ConnectError::Refused)? {
                 head.advance(len);
                 return Ok(HybridWire::websocket(stream, peer, Role::Client, head));
             }
@@ -132,14 +125,8 @@ mod tests {
     fn an_address_has_a_host_and_a_path() {
         assert_eq!(split("ws://a:1"), Some(("a:1", "/")));
         assert_eq!(split("ws://[::1]:1/x?y"), Some(("[::1]:1", "/x?y")));
-        for not_ours in [
-            "a:1",
-            "wss://a",
-            "ws://",
-            "ws:///x",
-            "ws://a/ HTTP/1.1",
-            "ws://a\r\nx: y",
-        ] {
+        for not_ours in ["a:1", "wss://a", "ws://", "ws:///x", "ws://a/ HTTP/1.1", "ws://a\r\nx: y"]
+        {
             assert_eq!(split(not_ours), None, "{not_ours:?}");
         }
     }

@@ -61,24 +61,16 @@ impl Upgrade {
         if fields.get("sec-websocket-version") != Some("13") {
             return Err(Refusal::Version);
         }
-        let Some(key) = fields
-            .get("sec-websocket-key")
-            .filter(|key| key.len() == 24)
-        else {
+        let Some(key) = fields.get("sec-websocket-key").filter(|key| key.len() == 24) else {
             return Err(Refusal::Malformed);
         };
         // Programs that are no browsers send no origin, and could send any.
         if let (Some(allowed), Some(origin)) = (origins, fields.get("origin"))
-            && !allowed
-                .iter()
-                .any(|allowed| allowed.eq_ignore_ascii_case(origin))
+            && !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
         {
             return Err(Refusal::Origin);
         }
-        Ok(Some(Upgrade {
-            len,
-            key: key.to_owned(),
-        }))
+        Ok(Some(Upgrade { len, key: key.to_owned() }))
     }
 
     /// The answer after which both sides speak WebSocket.
@@ -126,11 +118,7 @@ impl Refusal {
             426 => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade, close",
             _ => "Connection: close",
         };
-        let text = if self == Refusal::NoUpgrade {
-            banner
-        } else {
-            self.reason()
-        };
+        let text = if self == Refusal::NoUpgrade { banner } else { self.reason() };
         let len = text.len() + 1;
         format!(
             "HTTP/1.1 {status} {phrase}\r\n\
@@ -150,9 +138,7 @@ pub(crate) struct ClientUpgrade {
 
 impl ClientUpgrade {
     pub(crate) fn new(nonce: [u8; 16]) -> ClientUpgrade {
-        ClientUpgrade {
-            key: BASE64.encode(nonce),
-        }
+        ClientUpgrade { key: BASE64.encode(nonce) }
     }
 
     /// The request. `host` and `path` come from a URL without white space or control characters.
@@ -192,10 +178,7 @@ struct Fields<'a>(&'a [Header<'a>]);
 impl Fields<'_> {
     /// The value of the first field of this name, if it is text.
     fn get(&self, name: &str) -> Option<&str> {
-        let field = self
-            .0
-            .iter()
-            .find(|field| field.name.eq_ignore_ascii_case(name))?;
+        let field = self.0.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
         Some(std::str::from_utf8(field.value).ok()?.trim())
     }
 
@@ -232,9 +215,7 @@ mod tests {
         let upgrade = decode(REQUEST).unwrap().unwrap();
         assert_eq!(upgrade.len, REQUEST.len());
         assert!(
-            upgrade
-                .answer()
-                .contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")
+            upgrade.answer().contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")
         );
     }
 
@@ -251,27 +232,15 @@ mod tests {
             ("UPGRADE: WebSocket\r\n", "", Refusal::NoUpgrade),
             ("UPGRADE: WebSocket", "Upgrade: h2c", Refusal::NoUpgrade),
             ("Version: 13", "Version: 8", Refusal::Version),
-            (
-                "Connection: keep-alive, Upgrade",
-                "Connection: close",
-                Refusal::Malformed,
-            ),
+            ("Connection: keep-alive, Upgrade", "Connection: close", Refusal::Malformed),
             ("Key: dGhl", "Key: ", Refusal::Malformed),
             ("GET ", "POST ", Refusal::Malformed),
             ("HTTP/1.1", "HTTP/1.0", Refusal::Malformed),
             ("host: a", "host a", Refusal::Malformed),
             ("host: a\r\n", &"x: y\r\n".repeat(65), Refusal::TooLong),
-            (
-                "host: a",
-                &format!("host: {}", "x".repeat(HEAD_LIMIT)),
-                Refusal::TooLong,
-            ),
+            ("host: a", &format!("host: {}", "x".repeat(HEAD_LIMIT)), Refusal::TooLong),
         ] {
-            assert_eq!(
-                decode(&REQUEST.replace(from, to)),
-                Err(refusal),
-                "without {from:?}"
-            );
+            assert_eq!(decode(&REQUEST.replace(from, to)), Err(refusal), "without {from:?}");
         }
     }
 
@@ -281,15 +250,9 @@ mod tests {
             let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
             Upgrade::decode(request.as_bytes(), Some(&origins)).map(|upgrade| upgrade.is_some())
         };
-        assert_eq!(
-            allow(&["http://other", "HTTP://GAME.EXAMPLE"], REQUEST),
-            Ok(true)
-        );
+        assert_eq!(allow(&["http://other", "HTTP://GAME.EXAMPLE"], REQUEST), Ok(true));
         assert_eq!(allow(&["http://other"], REQUEST), Err(Refusal::Origin));
-        assert_eq!(
-            allow(&[], &REQUEST.replace("Origin: http://game.example\r\n", "")),
-            Ok(true)
-        );
+        assert_eq!(allow(&[], &REQUEST.replace("Origin: http://game.example\r\n", "")), Ok(true));
     }
 
     #[test]
@@ -297,14 +260,8 @@ mod tests {
         let client = ClientUpgrade::new(*b"the sample nonce");
         let answer = decode(REQUEST).unwrap().unwrap().answer();
         assert_eq!(client.decode_answer(&answer.as_bytes()[..20]), Ok(None));
-        assert_eq!(
-            client.decode_answer(answer.as_bytes()),
-            Ok(Some(answer.len()))
-        );
-        assert_eq!(
-            ClientUpgrade::new([0; 16]).decode_answer(answer.as_bytes()),
-            Err(None)
-        );
+        assert_eq!(client.decode_answer(answer.as_bytes()), Ok(Some(answer.len())));
+        assert_eq!(ClientUpgrade::new([0; 16]).decode_answer(answer.as_bytes()), Err(None));
         let refused = Refusal::Origin.answer("");
         assert_eq!(client.decode_answer(refused.as_bytes()), Err(Some(403)));
     }

@@ -209,9 +209,7 @@ impl App {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App")
-            .field("servers", &self.servers)
-            .finish_non_exhaustive()
+        f.debug_struct("App").field("servers", &self.servers).finish_non_exhaustive()
     }
 }
 
@@ -325,10 +323,10 @@ impl AppHandle {
     /// One of our servers sees a member of the cluster.
     pub(crate) fn saw(&self, member: &Member) {
         if lock(&self.0.seen).insert(member.id.clone(), member.boot) != Some(member.boot) {
-            let _ = self.0.events.send(AppEvent::ServerAdded {
-                id: member.id.clone(),
-                kind: member.kind.clone(),
-            });
+            let _ = self
+                .0
+                .events
+                .send(AppEvent::ServerAdded { id: member.id.clone(), kind: member.kind.clone() });
         }
     }
 
@@ -337,10 +335,10 @@ impl AppHandle {
         let mut seen = lock(&self.0.seen);
         if seen.get(&member.id) == Some(&member.boot) {
             seen.remove(&member.id);
-            let _ = self.0.events.send(AppEvent::ServerRemoved {
-                id: member.id.clone(),
-                kind: member.kind.clone(),
-            });
+            let _ = self
+                .0
+                .events
+                .send(AppEvent::ServerRemoved { id: member.id.clone(), kind: member.kind.clone() });
         }
     }
 }

@@ -44,9 +44,7 @@ impl Cluster {
 
     /// The servers of `kind` that live, sorted by id.
     pub fn servers(&self, kind: &str) -> Vec<ServerId> {
-        kind.parse()
-            .map(|kind: Kind| self.router.servers(&kind))
-            .unwrap_or_default()
+        kind.parse().map(|kind: Kind| self.router.servers(&kind)).unwrap_or_default()
     }
 
     /// The front-ends of `kind` that live and can be connected to, sorted by id.
@@ -77,9 +75,7 @@ impl Cluster {
         let mut endpoints = self.endpoints(kind);
         match NonZeroUsize::new(endpoints.len()) {
             Some(count) => Ok(endpoints.swap_remove(crc32_index(key, count))),
-            None => Err(Fault::internal(format!(
-                "no front-end of kind {kind} lives"
-            ))),
+            None => Err(Fault::internal(format!("no front-end of kind {kind} lives"))),
         }
     }
 
@@ -109,12 +105,10 @@ impl Cluster {
     ) -> Result<()> {
         let body = self.pusher.encode(route, body)?;
         let members = self.router.caller().node().members().all();
-        let wanted = members
-            .into_iter()
-            .filter(|member| member.frontend && member.kind.as_str() == kind);
+        let wanted =
+            members.into_iter().filter(|member| member.frontend && member.kind.as_str() == kind);
         let frontends: Vec<_> = wanted.map(|member| member.id).collect();
-        self.pusher
-            .push_all(&frontends, to.with, to.unbound, route, &body)
+        self.pusher.push_all(&frontends, to.with, to.unbound, route, &body)
     }
 
     /// Closes every session of `uid`, on whichever front-end they are. With a reason the clients
@@ -126,10 +120,7 @@ impl Cluster {
     pub fn kick(&self, uid: &str, reason: Option<&str>) -> Result<()> {
         let mut told = Ok(());
         for frontend in self.frontends() {
-            let remote = self
-                .router
-                .caller()
-                .remote(&frontend, remote::SERVICE, remote::KICK);
+            let remote = self.router.caller().remote(&frontend, remote::SERVICE, remote::KICK);
             told = told.and(remote.tell(&(uid, reason)));
         }
         Ok(told?)
@@ -138,11 +129,7 @@ impl Cluster {
     /// Every front-end that has sessions, also those that are about to go.
     fn frontends(&self) -> Vec<ServerId> {
         let members = self.router.caller().node().members().all();
-        members
-            .into_iter()
-            .filter(|member| member.frontend)
-            .map(|member| member.id)
-            .collect()
+        members.into_iter().filter(|member| member.frontend).map(|member| member.id).collect()
     }
 }
 

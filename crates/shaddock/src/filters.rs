@@ -48,17 +48,14 @@ pub fn rate_limit(per_second: NonZeroU32, burst: NonZeroU32) -> impl Filter {
     let quota = Quota::per_second(per_second).allow_burst(burst);
     type Place = (ServerId, SessionId);
     type Keyed = RateLimiter<Place, DefaultKeyedStateStore<Place>, TokioClock>;
-    let limiter: Arc<Keyed> = Arc::new(RateLimiter::new(
-        quota,
-        DefaultKeyedStateStore::default(),
-        TokioClock,
-    ));
+    let limiter: Arc<Keyed> =
+        Arc::new(RateLimiter::new(quota, DefaultKeyedStateStore::default(), TokioClock));
     let calls = Arc::new(AtomicU64::new(0));
     move |request: Request, next: Next| {
         let allowed = match request.session() {
-            Ok(session) => limiter
-                .check_key(&(request.server().id().clone(), session.id()))
-                .is_ok(),
+            Ok(session) => {
+                limiter.check_key(&(request.server().id().clone(), session.id())).is_ok()
+            }
             Err(_) => true,
         };
         // Sessions that were quiet long enough to have their whole burst again are forgotten.
@@ -99,10 +96,7 @@ pub struct TooBusy {
 impl TooBusy {
     /// Refuses while tasks wait longer than `limit`.
     pub fn new(limit: Duration) -> TooBusy {
-        TooBusy {
-            limit,
-            lag: Arc::default(),
-        }
+        TooBusy { limit, lag: Arc::default() }
     }
 
     fn is_busy(&self) -> bool {
@@ -133,11 +127,7 @@ impl Component for TooBusy {
         app.tasks().spawn("lag meter", async move |stop| {
             loop {
                 let due = Instant::now() + EVERY;
-                if stop
-                    .run_until_cancelled(tokio::time::sleep_until(due))
-                    .await
-                    .is_none()
-                {
+                if stop.run_until_cancelled(tokio::time::sleep_until(due)).await.is_none() {
                     return;
                 }
                 let late = due.elapsed().as_micros();

@@ -57,16 +57,7 @@ impl Door {
         };
         let run = Frontend::upper_half(core.router.caller().node().peer().boot);
         let next_session = AtomicUsize::new(1);
-        Door {
-            core,
-            frontend,
-            connector,
-            options,
-            guests,
-            next_session,
-            run,
-            connections,
-        }
+        Door { core, frontend, connector, options, guests, next_session, run, connections }
     }
 
     /// Accepts until the server stops listening.
@@ -96,18 +87,13 @@ impl Door {
             }
             return;
         }
-        let guest = Guest {
-            door: self.clone(),
-            address: peer.ip(),
-        };
+        let guest = Guest { door: self.clone(), address: peer.ip() };
         self.connections.spawn("connection", async move |stop| {
             let door = guest.door.clone();
             let came = Instant::now();
             // Boxed, so that an open connection does not carry the room for this along.
-            let opening = Box::pin(tokio::time::timeout(
-                door.options.handshake_timeout,
-                incoming.open(),
-            ));
+            let opening =
+                Box::pin(tokio::time::timeout(door.options.handshake_timeout, incoming.open()));
             let opened = stop.run_until_cancelled(opening).await;
             // Made in a function of its own and boxed: what is moved from here to there would leave
             // room behind in every task.
@@ -163,10 +149,7 @@ impl Door {
     ) -> Connection<W, Machine> {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed) as u64;
         let limits = &self.options.limits;
-        let bounds = Bounds {
-            frames: limits.outbound_messages,
-            bytes: limits.outbound_bytes,
-        };
+        let bounds = Bounds { frames: limits.outbound_messages, bytes: limits.outbound_bytes };
         let id = SessionId(self.run | (number & u64::from(u32::MAX)));
         let record = Arc::new(Record::new(id, wire.peer(), self.frontend.clone(), bounds));
         let terms = Terms {
@@ -175,10 +158,7 @@ impl Door {
             drain: self.core.patience + Duration::from_secs(1),
         };
         let machine = Machine::new(&self.connector, came.into_std());
-        let meter = self
-            .options
-            .rate
-            .map(|rate| Box::new(Meter::new(rate.per_second, rate.burst)));
+        let meter = self.options.rate.map(|rate| Box::new(Meter::new(rate.per_second, rate.burst)));
         self.frontend.table.insert(record.clone());
         self.frontend.metrics.sessions.increment(1.0);
         let desk = Arc::new(Inbox(self.core.clone()));
@@ -205,10 +185,7 @@ impl Guests {
         if address.is_loopback() {
             return Ok(());
         }
-        let mut by_address = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let here = by_address.entry(address).or_default();
         if self.most_per_address <= *here {
             drop(by_address);
@@ -222,10 +199,7 @@ impl Guests {
     fn leave(&self, address: IpAddr) {
         let address = place(address);
         self.count.fetch_sub(1, Ordering::AcqRel);
-        let mut by_address = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(here) = by_address.get_mut(&address) {
             *here -= 1;
             if *here == 0 {
@@ -263,12 +237,7 @@ mod tests {
     use super::*;
 
     fn guests(most: usize, most_per_address: usize) -> Guests {
-        Guests {
-            most,
-            most_per_address,
-            count: AtomicUsize::new(0),
-            by_address: Mutex::default(),
-        }
+        Guests { most, most_per_address, count: AtomicUsize::new(0), by_address: Mutex::default() }
     }
 
     #[test]

@@ -39,11 +39,7 @@ pub(crate) type View = Arc<[Peer]>;
 
 impl Router {
     pub(crate) fn new(caller: Caller, rules: Arc<FxHashMap<Kind, Rule>>) -> Router {
-        Router(Arc::new(Inner {
-            caller,
-            rules,
-            views: RwLock::default(),
-        }))
+        Router(Arc::new(Inner { caller, rules, views: RwLock::default() }))
     }
 
     pub(crate) fn caller(&self) -> &Caller {
@@ -92,24 +88,14 @@ impl Router {
         let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
         let owner = match views.get(kind) {
             Some(view) => owner(view, key).map(|member| member.id.clone()),
-            None => self
-                .0
-                .caller
-                .node()
-                .pick(kind, key.as_bytes())
-                .map(|member| member.id),
+            None => self.0.caller.node().pick(kind, key.as_bytes()).map(|member| member.id),
         };
         owner.ok_or_else(|| nobody(kind))
     }
 
     /// A server of the kind, rather one that answers well.
     pub(crate) fn any(&self, kind: &Kind) -> Result<ServerId> {
-        self.0
-            .caller
-            .node()
-            .any(kind)
-            .map(|member| member.id)
-            .ok_or_else(|| nobody(kind))
+        self.0.caller.node().any(kind).map(|member| member.id).ok_or_else(|| nobody(kind))
     }
 
     /// From now on keys of `kind` belong to `members`. First `tell` is given those they belonged

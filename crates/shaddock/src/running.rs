@@ -49,10 +49,7 @@ pub(crate) struct Served {
 impl From<&Endpoint> for Served {
     fn from(endpoint: &Endpoint) -> Served {
         let together = endpoint.limit.map(|limit| Arc::new(Semaphore::new(limit)));
-        Served {
-            run: endpoint.run.clone(),
-            together,
-        }
+        Served { run: endpoint.run.clone(), together }
     }
 }
 
@@ -90,12 +87,7 @@ impl Core {
     /// Makes what the definition promises: the states first, for remotes may use them.
     pub(crate) fn furnish(self: &Arc<Core>) {
         let server = ServerHandle(self.clone());
-        let states = self
-            .definition
-            .states
-            .iter()
-            .map(|(id, make)| (*id, make(&server)))
-            .collect();
+        let states = self.definition.states.iter().map(|(id, make)| (*id, make(&server))).collect();
         // Set once, here.
         let _ = self.states.set(states);
         let mut remotes: FxHashMap<&'static str, Arc<dyn RemoteService>> = self
@@ -114,11 +106,7 @@ impl Core {
     /// What keeps the server from working, if anything does: a sentence for each handler.
     pub(crate) fn check(self: &Arc<Core>) -> Vec<String> {
         let server = ServerHandle(self.clone());
-        let hook = self
-            .definition
-            .on_close
-            .iter()
-            .map(|hook| ("the close hook", hook));
+        let hook = self.definition.on_close.iter().map(|hook| ("the close hook", hook));
         self.definition
             .endpoints
             .iter()
@@ -198,9 +186,8 @@ impl Core {
             Ok(Err(panic)) => {
                 self.metrics.panics.increment(1);
                 let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let what = text
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_default();
+                let what =
+                    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
                 tracing::error!(server = %self.id, panic = %what, "a handler panicked");
                 Err(Fault::internal("a panic"))
             }
@@ -242,20 +229,14 @@ impl Core {
         self.metrics.forwarded.increment(1);
         let forwarding = record.begin_forward();
         let (core, record, deadline) = (self.clone(), record.clone(), self.deadline());
-        self.router
-            .caller()
-            .node()
-            .call_then(&server, &packed, deadline, move |answer| {
-                let body = match answer
-                    .map_err(Fault::from)
-                    .and_then(envelope::unpack_answer)
-                {
-                    Ok(body) => body,
-                    Err(fault) => core.fault_body(fault, &route, &Session::here(record.clone())),
-                };
-                record.respond(id, &route, &body);
-                drop(forwarding);
-            });
+        self.router.caller().node().call_then(&server, &packed, deadline, move |answer| {
+            let body = match answer.map_err(Fault::from).and_then(envelope::unpack_answer) {
+                Ok(body) => body,
+                Err(fault) => core.fault_body(fault, &route, &Session::here(record.clone())),
+            };
+            record.respond(id, &route, &body);
+            drop(forwarding);
+        });
         Ok(())
     }
 
@@ -266,11 +247,7 @@ impl Core {
         route: &Route,
         fault: Fault,
     ) {
-        record.respond(
-            id,
-            route,
-            &self.fault_body(fault, route, &Session::here(record.clone())),
-        );
+        record.respond(id, route, &self.fault_body(fault, route, &Session::here(record.clone())));
     }
 
     /// A message that a front-end sent on.
@@ -309,9 +286,7 @@ impl Core {
         };
         if endpoint.together.is_some() {
             self.tasks.run("concurrent handler", job);
-        } else if let Err(job) = self
-            .lanes
-            .push((from.id.clone(), forward.session), Box::pin(job))
+        } else if let Err(job) = self.lanes.push((from.id.clone(), forward.session), Box::pin(job))
         {
             // Dropping the job drops the answer, which tells the front-end so.
             drop(job);
@@ -361,11 +336,7 @@ impl Core {
             let fault = Fault::internal(format!("{} has no remote {service}.{method}", self.id));
             std::future::ready(Err(fault)).boxed()
         };
-        let Some(remote) = self
-            .remotes
-            .get()
-            .and_then(|remotes| remotes.get(service))
-            .cloned()
+        let Some(remote) = self.remotes.get().and_then(|remotes| remotes.get(service)).cloned()
         else {
             return unknown();
         };
@@ -378,12 +349,7 @@ impl Core {
             return unknown();
         };
         let origin = Origin::Server(from.id.clone());
-        let request = Request {
-            server: ServerHandle(self.clone()),
-            route,
-            origin,
-            body: args,
-        };
+        let request = Request { server: ServerHandle(self.clone()), route, origin, body: args };
         let end: Arc<dyn Run> = Arc::new(RemoteEnd(remote));
         let filters = self.remote_filters.clone();
         Box::pin(async move { Ok(through(&filters, &end, request).await?.0) })
@@ -396,11 +362,8 @@ impl Core {
         let now = members.of_kind(kind);
         let follows = self.definition.on_moved.contains_key(kind.as_str());
         self.router.change_view(kind, now.clone(), |before| {
-            let records = self
-                .frontend
-                .iter()
-                .filter(|_| follows)
-                .flat_map(|frontend| frontend.table.all());
+            let records =
+                self.frontend.iter().filter(|_| follows).flat_map(|frontend| frontend.table.all());
             for record in records {
                 let Ok(key) = self.router.key(kind, &Session::here(record.clone())) else {
                     continue;
@@ -413,14 +376,8 @@ impl Core {
                 if from.is_some_and(|from| from.id == to.id && from.boot == to.boot) {
                     continue;
                 }
-                let from = from
-                    .map(|from| &from.id)
-                    .filter(|from| members.get(from).is_some());
-                let moved = Moved {
-                    kind: kind.clone(),
-                    from: from.cloned(),
-                    to: to.id.clone(),
-                };
+                let from = from.map(|from| &from.id).filter(|from| members.get(from).is_some());
+                let moved = Moved { kind: kind.clone(), from: from.cloned(), to: to.id.clone() };
                 record.mailbox.order(Order::Moved(moved));
             }
         });
@@ -531,13 +488,7 @@ impl Desk for Inbox {
         };
         core.metrics.handled.increment(1);
         let session = Session::here(record.clone());
-        let handled = core.handle(
-            endpoint,
-            session,
-            route.clone(),
-            message.body,
-            core.deadline(),
-        );
+        let handled = core.handle(endpoint, session, route.clone(), message.body, core.deadline());
         let record = record.clone();
         let job: Job = Box::pin(async move {
             let body = handled.await;
@@ -574,9 +525,8 @@ impl Desk for Inbox {
                     origin: Origin::Client(session.clone()),
                     body: Bytes::from_static(b"{}"),
                 };
-                if let Err(fault) = core
-                    .within(core.deadline(), async { hook.run.run(request).await })
-                    .await
+                if let Err(fault) =
+                    core.within(core.deadline(), async { hook.run.run(request).await }).await
                 {
                     tracing::warn!(server = %core.id, session = %record.id, %fault, "a close hook failed");
                 }
@@ -609,8 +559,6 @@ impl Run for RemoteEnd {
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Core").field("id", &self.id).finish_non_exhaustive()
     }
 }

@@ -31,13 +31,11 @@ impl Telemetry {
     }
 
     fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
-        self.0
-            .register_counter(&Key::from_parts(name, labels), &METADATA)
+        self.0.register_counter(&Key::from_parts(name, labels), &METADATA)
     }
 
     fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
-        self.0
-            .register_gauge(&Key::from_parts(name, labels), &METADATA)
+        self.0.register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
 
     pub(crate) fn render(&self) -> String {
@@ -207,11 +205,8 @@ pub(crate) fn serve(app: &AppHandle, listener: TcpListener) {
                     .map(|server| json!({ "id": server.id(), "sessions": server.session_count() }))
                     .collect();
                 let stopping = health.is_stopping();
-                let status = if stopping {
-                    StatusCode::SERVICE_UNAVAILABLE
-                } else {
-                    StatusCode::OK
-                };
+                let status =
+                    if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
                 let state = if stopping { "stopping" } else { "ok" };
                 let body = json!({ "status": state, "servers": servers }).to_string();
                 (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
@@ -219,12 +214,9 @@ pub(crate) fn serve(app: &AppHandle, listener: TcpListener) {
         );
     app.tasks().spawn("metrics", async move |stop| {
         // Dropped at the stop: nobody is waited for who asks for figures.
-        match stop
-            .run_until_cancelled(axum::serve(listener, pages).into_future())
-            .await
-        {
-            Some(Err(error)) => tracing::error!(%error, "metrics are not served any more"),
-            Some(Ok(())) | None => {}
+        let served = stop.run_until_cancelled(axum::serve(listener, pages).into_future());
+        if let Some(Err(error)) = served.await {
+            tracing::error!(%error, "metrics are not served any more");
         }
     });
 }

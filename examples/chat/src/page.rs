@@ -13,17 +13,9 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/", HTML, include_str!("../web/index.html")),
     ("/style.css", CSS, include_str!("../web/style.css")),
     ("/chat.js", JS, include_str!("../web/chat.js")),
-    (
-        "/shaddock.js",
-        JS,
-        include_str!("../../../clients/js/shaddock.js"),
-    ),
+    ("/shaddock.js", JS, include_str!("../../../clients/js/shaddock.js")),
     ("/wire.js", JS, include_str!("../../../clients/js/wire.js")),
-    (
-        "/protobuf.js",
-        JS,
-        include_str!("../../../clients/js/protobuf.js"),
-    ),
+    ("/protobuf.js", JS, include_str!("../../../clients/js/protobuf.js")),
 ];
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -65,12 +57,9 @@ impl Component for Page {
         app.announce(format!("the page: http://{}", listener.local_addr()?));
         app.tasks().spawn("page", async move |stop| {
             // Dropped at the stop: the page is there at once, or not worth waiting for.
-            match stop
-                .run_until_cancelled(axum::serve(listener, pages).into_future())
-                .await
-            {
-                Some(Err(error)) => tracing::error!(%error, "the page is not served any more"),
-                Some(Ok(())) | None => {}
+            let served = stop.run_until_cancelled(axum::serve(listener, pages).into_future());
+            if let Some(Err(error)) = served.await {
+                tracing::error!(%error, "the page is not served any more");
             }
         });
         Ok(())

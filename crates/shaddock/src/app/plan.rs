@@ -59,10 +59,7 @@ pub(super) struct Plan {
 pub(super) enum Place {
     Sockets,
     /// In tests: to each front-end a way in, to each server a link that can be cut.
-    #[cfg_attr(
-        not(feature = "testing"),
-        allow(dead_code, reason = "made by the testing kit")
-    )]
+    #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "made by the testing kit"))]
     Memory(InMemory),
 }
 
@@ -120,35 +117,21 @@ impl App {
 
     /// The codes of the routes of every kind in servers.json, as every front-end has them.
     fn dictionary(&self) -> Result<Dictionary, DictionaryError> {
-        let configured = |server: &&Server| {
-            self.config
-                .servers
-                .iter()
-                .any(|entry| entry.kind == server.kind)
-        };
-        let routes = self
-            .servers
-            .iter()
-            .filter(configured)
-            .flat_map(Server::routes);
+        let configured =
+            |server: &&Server| self.config.servers.iter().any(|entry| entry.kind == server.kind);
+        let routes = self.servers.iter().filter(configured).flat_map(Server::routes);
         Dictionary::build(routes, self.config.dictionary.iter().cloned())
     }
 
     fn protos(&self) -> Result<Protos, StartError> {
         let (server, client) = (&self.config.server_protos, &self.config.client_protos);
         let text = |file: &Option<config::Protos>| {
-            file.as_ref()
-                .map_or("{}".to_owned(), |file| file.text.clone())
+            file.as_ref().map_or("{}".to_owned(), |file| file.text.clone())
         };
-        let files: Vec<_> = [server, client]
-            .into_iter()
-            .flatten()
-            .map(|protos| protos.file.as_str())
-            .collect();
-        Protos::parse(&text(server), &text(client)).map_err(|source| StartError::Schemas {
-            files: files.join(" and "),
-            source,
-        })
+        let files: Vec<_> =
+            [server, client].into_iter().flatten().map(|protos| protos.file.as_str()).collect();
+        Protos::parse(&text(server), &text(client))
+            .map_err(|source| StartError::Schemas { files: files.join(" and "), source })
     }
 
     pub(super) fn plan(self) -> Result<Plan, StartError> {
@@ -222,25 +205,13 @@ impl Plan {
             StartError::Mismatch(format!("servers.json: {}: {error}", entry.id))
         };
         let id: ServerId = entry.id.parse().map_err(|error| mismatch(&error))?;
-        let kind = self
-            .app
-            .kind(&entry.kind)
-            .map_err(|fault| mismatch(&fault))?
-            .clone();
-        let definition = self
-            .definition(entry)
-            .ok_or_else(|| mismatch(&"no such kind"))?
-            .clone();
+        let kind = self.app.kind(&entry.kind).map_err(|fault| mismatch(&fault))?.clone();
+        let definition = self.definition(entry).ok_or_else(|| mismatch(&"no such kind"))?.clone();
         let mut node = shaddock_cluster::Config::new(id.clone(), kind.clone());
-        node.cluster = config
-            .cluster
-            .name
-            .parse()
-            .map_err(|error| mismatch(&error))?;
+        node.cluster = config.cluster.name.parse().map_err(|error| mismatch(&error))?;
         node.frontend = entry.frontend;
         if let Some(port) = entry.client_port {
-            node.meta
-                .insert(META_HOST.to_owned(), Value::from(entry.public_host()));
+            node.meta.insert(META_HOST.to_owned(), Value::from(entry.public_host()));
             node.meta.insert(META_PORT.to_owned(), Value::from(port));
         }
         let engine = match place {
@@ -251,11 +222,8 @@ impl Plan {
         let tasks = self.app.tasks().child();
         let telemetry = self.app.telemetry();
         let caller = Caller::new(node.clone(), config.remotes.deadline);
-        let pusher = Pusher::new(
-            caller.clone(),
-            self.protos.clone(),
-            PushMetrics::new(telemetry, &id),
-        );
+        let pusher =
+            Pusher::new(caller.clone(), self.protos.clone(), PushMetrics::new(telemetry, &id));
         let frontend = if definition.frontend {
             let frontend = Arc::new(Frontend {
                 id: id.clone(),
@@ -308,9 +276,7 @@ impl Plan {
     }
 
     fn definition(&self, entry: &config::Server) -> Option<&Arc<Server>> {
-        self.definitions
-            .iter()
-            .find(|server| server.kind == entry.kind)
+        self.definitions.iter().find(|server| server.kind == entry.kind)
     }
 
     /// Takes the port of a front-end.
@@ -340,11 +306,9 @@ impl Plan {
         };
         match Hybrid::bind(options.listen, hybrid).await {
             Ok(hybrid) => Ok(Some(Listening::Socket(hybrid))),
-            Err(source) => Err(StartError::Listen {
-                what: entry.id.clone(),
-                address: options.listen,
-                source,
-            }),
+            Err(source) => {
+                Err(StartError::Listen { what: entry.id.clone(), address: options.listen, source })
+            }
         }
     }
 
@@ -357,11 +321,9 @@ impl Plan {
         };
         match telemetry::bind(address).await {
             Ok(listener) => Ok(Some(listener)),
-            Err(source) => Err(StartError::Listen {
-                what: "the metrics page".to_owned(),
-                address,
-                source,
-            }),
+            Err(source) => {
+                Err(StartError::Listen { what: "the metrics page".to_owned(), address, source })
+            }
         }
     }
 
@@ -389,11 +351,7 @@ impl Plan {
 const ONE_WAY_CALLS: usize = 65_536;
 
 pub(super) fn report(missing: Vec<String>) -> Result<(), StartError> {
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(StartError::Missing(missing))
-    }
+    if missing.is_empty() { Ok(()) } else { Err(StartError::Missing(missing)) }
 }
 
 /// Which servers of the configuration run in this process.
@@ -405,15 +363,9 @@ fn chosen(config: &Config, only: Option<&[String]>) -> Result<Vec<config::Server
         .map(|id| match config.server(id) {
             Some(entry) => Ok(entry.clone()),
             None => {
-                let ids: Vec<_> = config
-                    .servers
-                    .iter()
-                    .map(|entry| entry.id.as_str())
-                    .collect();
+                let ids: Vec<_> = config.servers.iter().map(|entry| entry.id.as_str()).collect();
                 let ids = ids.join(", ");
-                Err(StartError::Mismatch(format!(
-                    "servers.json has no server {id}; it has {ids}"
-                )))
+                Err(StartError::Mismatch(format!("servers.json has no server {id}; it has {ids}")))
             }
         })
         .collect()
@@ -423,10 +375,7 @@ fn chosen(config: &Config, only: Option<&[String]>) -> Result<Vec<config::Server
 fn check_entry(entry: &config::Server, definitions: &[Server]) -> Result<(), StartError> {
     let (id, kind) = (&entry.id, &entry.kind);
     let Some(definition) = definitions.iter().find(|server| server.kind == *kind) else {
-        let kinds: Vec<_> = definitions
-            .iter()
-            .map(|server| server.kind.as_str())
-            .collect();
+        let kinds: Vec<_> = definitions.iter().map(|server| server.kind.as_str()).collect();
         return Err(StartError::Mismatch(format!(
             "servers.json: {id} is of kind {kind}, and the application has only {}",
             kinds.join(", "),
@@ -446,11 +395,7 @@ fn check_entry(entry: &config::Server, definitions: &[Server]) -> Result<(), Sta
 /// Whether what the application says of a kind makes sense.
 fn check_definition(server: &Server, all: &[Server]) -> Result<(), StartError> {
     for kind in server.on_moved.keys() {
-        let why = match all
-            .iter()
-            .find(|other| other.kind == *kind)
-            .map(|other| &other.rule)
-        {
+        let why = match all.iter().find(|other| other.kind == *kind).map(|other| &other.rule) {
             None => "the application has no such kind",
             Some(Some(Rule::Choose(_))) => {
                 "those are chosen by `route_with`, and keys have no owners there"
@@ -465,17 +410,12 @@ fn check_definition(server: &Server, all: &[Server]) -> Result<(), StartError> {
     let mut routes: Vec<String> = server.routes().collect();
     for route in &routes {
         if let Err(error) = route.parse::<shaddock_protocol::Route>() {
-            return Err(StartError::Mismatch(format!(
-                "no client can ask {route}: {error}"
-            )));
+            return Err(StartError::Mismatch(format!("no client can ask {route}: {error}")));
         }
     }
     routes.sort();
     if let Some(twice) = routes.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(StartError::Mismatch(format!(
-            "{} has two handlers",
-            twice[0]
-        )));
+        return Err(StartError::Mismatch(format!("{} has two handlers", twice[0])));
     }
     for remote in &server.remotes {
         if remote.kind() != server.kind {

@@ -49,11 +49,8 @@ struct RunningServer {
 
 /// An application in memory, the ways to its front-ends, and the link of each server.
 #[cfg(feature = "testing")]
-pub(crate) type InMemoryApp = (
-    Running,
-    HashMap<ServerId, MemoryConnector>,
-    HashMap<ServerId, Arc<Memory>>,
-);
+pub(crate) type InMemoryApp =
+    (Running, HashMap<ServerId, MemoryConnector>, HashMap<ServerId, Arc<Memory>>);
 
 impl App {
     /// Starts the servers of the configuration, or of [`only`](App::only).
@@ -72,16 +69,9 @@ impl App {
     #[cfg(feature = "testing")]
     pub(crate) async fn start_in_memory(self) -> Result<InMemoryApp, StartError> {
         let hub = Memory::new();
-        let ids = self
-            .config
-            .servers
-            .iter()
-            .filter_map(|entry| entry.id.parse().ok());
+        let ids = self.config.servers.iter().filter_map(|entry| entry.id.parse().ok());
         let links = ids.map(|id| (id, hub.connect())).collect();
-        let mut place = Place::Memory(InMemory {
-            links,
-            doors: HashMap::new(),
-        });
+        let mut place = Place::Memory(InMemory { links, doors: HashMap::new() });
         let running = self.start_at(&mut place).await?;
         match place {
             Place::Memory(InMemory { doors, links }) => Ok((running, doors, links)),
@@ -108,39 +98,21 @@ impl App {
             core.furnish();
             missing.extend(core.check());
             let handle = ServerHandle(core.clone());
-            let components = core
-                .definition
-                .components
-                .iter()
-                .map(|make| make(&handle))
-                .collect();
+            let components = core.definition.components.iter().map(|make| make(&handle)).collect();
             let address = match listening {
                 Some(Listening::Socket(hybrid)) => hybrid.local_addr().ok(),
                 _ => None,
             };
             let (listening, connections) = (core.tasks.child(), core.tasks.child());
-            servers.push(RunningServer {
-                core,
-                listening,
-                connections,
-                components,
-                address,
-            });
+            servers.push(RunningServer { core, listening, connections, components, address });
         }
         report(missing)?;
         let app = plan.app.clone();
-        *lock(&app.0.servers) = servers
-            .iter()
-            .map(|server| ServerHandle(server.core.clone()))
-            .collect();
+        *lock(&app.0.servers) =
+            servers.iter().map(|server| ServerHandle(server.core.clone())).collect();
         let components = plan.components.clone();
-        let running = Running {
-            app,
-            servers,
-            components,
-            started: Mutex::default(),
-            links: Tasks::root(),
-        };
+        let running =
+            Running { app, servers, components, started: Mutex::default(), links: Tasks::root() };
         if let Err(error) = running.open(&plan, listeners).await {
             running.stop().await;
             return Err(error);
@@ -161,9 +133,7 @@ impl Running {
 
     /// Where the front-ends of this process listen.
     pub fn addresses(&self) -> impl Iterator<Item = (&ServerId, SocketAddr)> {
-        self.servers
-            .iter()
-            .filter_map(|server| Some((&server.core.id, server.address?)))
+        self.servers.iter().filter_map(|server| Some((&server.core.id, server.address?)))
     }
 
     /// Resolves when somebody asks the application to stop. Then call [`stop`](Running::stop).
@@ -193,9 +163,7 @@ impl Running {
         for server in &front {
             clean &= server.listening.finish(left_for_servers()).await;
         }
-        let connections = front
-            .iter()
-            .map(|server| server.connections.finish(left_for_servers()));
+        let connections = front.iter().map(|server| server.connections.finish(left_for_servers()));
         clean &= join_all(connections).await.into_iter().all(|ended| ended);
         back.iter().for_each(|server| server.node().set_leaving());
         for server in front.into_iter().chain(back) {
@@ -219,27 +187,16 @@ impl Running {
             name: component.name(),
             fault,
         };
-        let components = self
-            .components
-            .iter()
-            .chain(self.servers.iter().flat_map(|server| &server.components));
+        let components =
+            self.components.iter().chain(self.servers.iter().flat_map(|server| &server.components));
         for component in components {
-            component
-                .start(&self.app)
-                .await
-                .map_err(|fault| failed(&**component, fault))?;
+            component.start(&self.app).await.map_err(|fault| failed(&**component, fault))?;
             lock(&self.started).push(component.clone());
         }
         for server in &self.servers {
             let inbox = Arc::new(Inbox(server.core.clone()));
-            let entered = server
-                .node()
-                .enter(inbox, |work| self.links.run("link", work))
-                .await;
-            entered.map_err(|source| StartError::Join {
-                id: server.core.id.clone(),
-                source,
-            })?;
+            let entered = server.node().enter(inbox, |work| self.links.run("link", work)).await;
+            entered.map_err(|source| StartError::Join { id: server.core.id.clone(), source })?;
         }
         for server in &self.servers {
             server.core.know_owners();
@@ -252,13 +209,7 @@ impl Running {
             let options = self.app.config().frontend(&core.entry)?;
             let connector = plan.connector(&options)?;
             let connections = server.connections.clone();
-            let door = Door::new(
-                core.clone(),
-                frontend.clone(),
-                connector,
-                options,
-                connections,
-            );
+            let door = Door::new(core.clone(), frontend.clone(), connector, options, connections);
             match listening {
                 Listening::Socket(hybrid) => Arc::new(door).open(&server.listening, hybrid),
                 Listening::Memory(listener) => Arc::new(door).open(&server.listening, listener),
@@ -266,10 +217,7 @@ impl Running {
         }
         let started = lock(&self.started).clone();
         for component in &started {
-            component
-                .after_start(&self.app)
-                .await
-                .map_err(|fault| failed(&**component, fault))?;
+            component.after_start(&self.app).await.map_err(|fault| failed(&**component, fault))?;
         }
         Ok(())
     }

@@ -65,10 +65,7 @@ struct Front {
 
 impl Channels {
     pub(crate) fn new(pusher: Pusher) -> Channels {
-        Channels(Arc::new(Registry {
-            rooms: Mutex::default(),
-            pusher,
-        }))
+        Channels(Arc::new(Registry { rooms: Mutex::default(), pusher }))
     }
 
     /// The channel `name`, made if there is none.
@@ -78,35 +75,23 @@ impl Channels {
             Some(room) => room.clone(),
             None => {
                 let name: Arc<str> = name.into();
-                let room = Arc::new(Room {
-                    name: name.clone(),
-                    state: Mutex::default(),
-                });
+                let room = Arc::new(Room { name: name.clone(), state: Mutex::default() });
                 rooms.insert(name, room.clone());
                 room
             }
         };
-        Channel {
-            registry: self.0.clone(),
-            room,
-        }
+        Channel { registry: self.0.clone(), room }
     }
 
     /// The channel `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<Channel> {
         let room = lock(&self.0.rooms).get(name)?.clone();
-        Some(Channel {
-            registry: self.0.clone(),
-            room,
-        })
+        Some(Channel { registry: self.0.clone(), room })
     }
 
     /// The names of all channels.
     pub fn names(&self) -> Vec<String> {
-        lock(&self.0.rooms)
-            .keys()
-            .map(|name| name.to_string())
-            .collect()
+        lock(&self.0.rooms).keys().map(|name| name.to_string()).collect()
     }
 
     /// How many channels there are.
@@ -124,10 +109,7 @@ impl Channels {
         let body = self.0.pusher.encode(route, body)?;
         let mut fronts: FxHashMap<&ServerId, Vec<SessionId>> = FxHashMap::default();
         for member in members {
-            fronts
-                .entry(&member.frontend)
-                .or_default()
-                .push(member.session);
+            fronts.entry(&member.frontend).or_default().push(member.session);
         }
         let mut sent = Ok(());
         for (frontend, sessions) in fronts {
@@ -142,10 +124,7 @@ impl Channels {
         let rooms: Vec<_> = lock(&self.0.rooms).values().cloned().collect();
         let mut lost = Vec::new();
         for room in rooms {
-            let channel = Channel {
-                registry: self.0.clone(),
-                room,
-            };
+            let channel = Channel { registry: self.0.clone(), room };
             let members = channel.with_leaving(|state| state.lose_front(frontend));
             lost.extend(members.into_iter().map(|member| (channel.clone(), member)));
         }
@@ -265,10 +244,7 @@ impl Channel {
         let body = pusher.encode(route, body)?;
         self.with(|state| {
             let Some(places) = state.members.get(uid) else {
-                return Err(Fault::new(
-                    500,
-                    format!("{uid} is not in {}", self.room.name),
-                ));
+                return Err(Fault::new(500, format!("{uid} is not in {}", self.room.name)));
             };
             let mut sent = Ok(());
             for (frontend, session) in places {
@@ -281,64 +257,71 @@ impl Channel {
 
     /// Takes the channel away, with everybody in it.
     pub fn destroy(&self) {
+        let room = self.current();
         let mut rooms = lock(&self.registry.rooms);
-        let mut state = lock(&self.room.state);
-        *state = State {
-            gone: true,
-            ..State::default()
-        };
-        remove(&mut rooms, &self.room);
+        *lock(&room.state) = State { gone: true, ..State::default() };
+        remove(&mut rooms, &room);
+    }
+
+    /// The room that has this channel's name: another one, if this was taken away and opened again.
+    fn current(&self) -> Arc<Room> {
+        let gone = lock(&self.room.state).gone;
+        let other = gone.then(|| lock(&self.registry.rooms).get(self.name()).cloned());
+        other.flatten().unwrap_or_else(|| self.room.clone())
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        act(&mut lock(&self.room.state))
+        act(&mut lock(&self.current().state))
     }
 
     /// As `with`, for what may empty the channel.
     fn with_leaving<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        let (result, freed) = self.with(|state| {
-            let result = act(state);
-            (
-                result,
-                state.count == 0 && state.free_when_empty && !state.gone,
-            )
-        });
+        let room = self.current();
+        let (result, freed) = {
+            let mut state = lock(&room.state);
+            let result = act(&mut state);
+            (result, state.is_free())
+        };
         if freed {
             let mut rooms = lock(&self.registry.rooms);
-            let mut state = lock(&self.room.state);
+            let mut state = lock(&room.state);
             // Somebody may have come in between.
-            if state.count == 0 {
+            if state.is_free() {
                 state.gone = true;
-                remove(&mut rooms, &self.room);
+                remove(&mut rooms, &room);
             }
         }
         result
     }
 
-    /// As `with`, in this channel or the one that has its name now if this one was taken away.
+    /// As `with`, for what somebody comes in by: never in a room that was taken away.
     fn inside<R>(&self, act: impl Fn(&mut State) -> R) -> R {
-        let mut channel = self.clone();
         loop {
-            let done = channel.with(|state| (!state.gone).then(|| act(state)));
-            match done {
-                Some(done) => return done,
-                None => channel = Channels(self.registry.clone()).open(&self.room.name),
+            let room = self.current();
+            let mut state = lock(&room.state);
+            if !state.gone {
+                return act(&mut state);
             }
+            let free_when_empty = state.free_when_empty;
+            drop(state);
+            let again = Channels(self.registry.clone()).open(self.name());
+            lock(&again.room.state).free_when_empty |= free_when_empty;
         }
     }
 }
 
 /// Takes `room` out of the registry, unless another has its name by now.
 fn remove(rooms: &mut FxHashMap<Arc<str>, Arc<Room>>, room: &Arc<Room>) {
-    if rooms
-        .get(&room.name)
-        .is_some_and(|other| Arc::ptr_eq(other, room))
-    {
+    if rooms.get(&room.name).is_some_and(|other| Arc::ptr_eq(other, room)) {
         rooms.remove(&room.name);
     }
 }
 
 impl State {
+    fn is_free(&self) -> bool {
+        self.count == 0 && self.free_when_empty && !self.gone
+    }
+
     fn has(&self, member: &Member) -> bool {
         self.members.get(&member.uid).is_some_and(|places| {
             places.iter().any(|(frontend, session)| {
@@ -351,23 +334,12 @@ impl State {
         if self.has(&member) {
             return false;
         }
-        let Member {
-            uid,
-            frontend,
-            session,
-        } = member;
-        self.members
-            .entry(uid.clone())
-            .or_default()
-            .push((frontend.clone(), session));
+        let Member { uid, frontend, session } = member;
+        self.members.entry(uid.clone()).or_default().push((frontend.clone(), session));
         let front = match self.fronts.iter().position(|front| front.id == frontend) {
             Some(at) => &mut self.fronts[at],
             None => {
-                self.fronts.push(Front {
-                    id: frontend,
-                    members: Vec::new(),
-                    packed: None,
-                });
+                self.fronts.push(Front { id: frontend, members: Vec::new(), packed: None });
                 let last = self.fronts.len() - 1;
                 &mut self.fronts[last]
             }
@@ -390,14 +362,8 @@ impl State {
                 self.members.remove(&member.uid);
             }
         }
-        if let Some(front) = self
-            .fronts
-            .iter_mut()
-            .find(|front| front.id == member.frontend)
-        {
-            front
-                .members
-                .retain(|(_, session)| *session != member.session);
+        if let Some(front) = self.fronts.iter_mut().find(|front| front.id == member.frontend) {
+            front.members.retain(|(uid, session)| *session != member.session || *uid != member.uid);
             front.packed = None;
         }
         self.fronts.retain(|front| !front.members.is_empty());
@@ -419,11 +385,7 @@ impl State {
                 }
             }
         }
-        let member = |(uid, session)| Member {
-            uid,
-            frontend: front.id.clone(),
-            session,
-        };
+        let member = |(uid, session)| Member { uid, frontend: front.id.clone(), session };
         front.members.into_iter().map(member).collect()
     }
 

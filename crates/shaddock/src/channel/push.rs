@@ -35,12 +35,7 @@ pub(crate) struct Pusher {
 
 impl Pusher {
     pub(crate) fn new(caller: Caller, protos: Arc<Protos>, metrics: PushMetrics) -> Pusher {
-        Pusher {
-            caller,
-            protos,
-            metrics,
-            own: Arc::default(),
-        }
+        Pusher { caller, protos, metrics, own: Arc::default() }
     }
 
     /// The server's place in the cluster.

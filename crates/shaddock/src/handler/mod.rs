@@ -96,11 +96,7 @@ impl Reply {
     pub fn json(value: &impl Serialize) -> Result<Reply> {
         let body = text::to_json(value)
             .map_err(|error| Fault::internal(format!("a reply can't be written: {error}")))?;
-        Ok(Reply(if body == "null" {
-            Bytes::from_static(b"{}")
-        } else {
-            body
-        }))
+        Ok(Reply(if body == "null" { Bytes::from_static(b"{}") } else { body }))
     }
 
     /// The encoded body.
@@ -135,11 +131,7 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// Lets up to `limit` requests (at least one) on one server run beside each other, in any
     /// order, instead of one after another for each session.
     fn concurrent(self, limit: usize) -> Concurrent<Self, Args> {
-        Concurrent {
-            handler: self,
-            limit,
-            args: PhantomData,
-        }
+        Concurrent { handler: self, limit, args: PhantomData }
     }
 }
 
@@ -152,9 +144,7 @@ pub struct Concurrent<H, Args> {
 
 impl<H, Args> fmt::Debug for Concurrent<H, Args> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Concurrent")
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
+        f.debug_struct("Concurrent").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
@@ -173,10 +163,7 @@ pub trait IntoEndpoint<Args> {
 
 impl<Args: 'static, H: Handler<Args>> IntoEndpoint<Args> for H {
     fn into_endpoint(self) -> Endpoint {
-        Endpoint {
-            run: Arc::new(Erased(self, PhantomData)),
-            limit: None,
-        }
+        Endpoint { run: Arc::new(Erased(self, PhantomData)), limit: None }
     }
 }
 

@@ -36,11 +36,7 @@ pub struct Rpc<C> {
 
 impl<C: RemoteClient> Rpc<C> {
     pub(crate) fn new(router: Router, kind: Kind) -> Rpc<C> {
-        Rpc {
-            router,
-            kind,
-            client: PhantomData,
-        }
+        Rpc { router, kind, client: PhantomData }
     }
 
     /// The server that this session's messages go to: by the kind's key.
@@ -78,27 +74,17 @@ impl<C: RemoteClient> Rpc<C> {
     /// Every server of the kind, at once.
     pub fn all(&self) -> C::All {
         let servers = self.router.servers(&self.kind);
-        C::to_all(TargetAll {
-            caller: self.router.caller().clone(),
-            servers,
-        })
+        C::to_all(TargetAll { caller: self.router.caller().clone(), servers })
     }
 
     fn client(&self, server: ServerId) -> C {
-        C::to(Target {
-            caller: self.router.caller().clone(),
-            server,
-        })
+        C::to(Target { caller: self.router.caller().clone(), server })
     }
 }
 
 impl<C> Clone for Rpc<C> {
     fn clone(&self) -> Rpc<C> {
-        Rpc {
-            router: self.router.clone(),
-            kind: self.kind.clone(),
-            client: PhantomData,
-        }
+        Rpc { router: self.router.clone(), kind: self.kind.clone(), client: PhantomData }
     }
 }
 
@@ -134,11 +120,7 @@ impl Target {
         method: &str,
         args: &impl Serialize,
     ) -> Result<T> {
-        let called = self
-            .caller
-            .remote(&self.server, remote, method)
-            .call(args)
-            .await;
+        let called = self.caller.remote(&self.server, remote, method).call(args).await;
         called.map_err(RpcError::into_fault)
     }
 
@@ -169,10 +151,7 @@ impl TargetAll {
         args: &(impl Serialize + Sync),
     ) -> Vec<(ServerId, Result<T>)> {
         let calls = self.servers.iter().map(async |server| {
-            let target = Target {
-                caller: self.caller.clone(),
-                server: server.clone(),
-            };
+            let target = Target { caller: self.caller.clone(), server: server.clone() };
             let result = target.call(remote, method, args).await;
             (target.server, result)
         });
@@ -187,10 +166,7 @@ impl TargetAll {
     pub fn tell(&self, remote: &str, method: &str, args: &impl Serialize) -> Result<()> {
         let mut sent = Ok(());
         for server in &self.servers {
-            let target = Target {
-                caller: self.caller.clone(),
-                server: server.clone(),
-            };
+            let target = Target { caller: self.caller.clone(), server: server.clone() };
             let told = target.tell(remote, method, args);
             sent = sent.and(told);
         }

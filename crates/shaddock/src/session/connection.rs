@@ -290,11 +290,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 Poll::Ready(Some(Ok(chunk))) => {
                     self.heard = now;
                     self.taken += chunk.len();
-                    self.record
-                        .frontend
-                        .metrics
-                        .bytes_in
-                        .increment(chunk.len() as u64);
+                    self.record.frontend.metrics.bytes_in.increment(chunk.len() as u64);
                     self.dialect.receive(chunk, now.into_std());
                 }
                 Poll::Ready(None) => return self.end(Ending::Left),
@@ -335,8 +331,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 } else {
                     metrics.rate_limited.increment(1);
                     let fault = Fault::new(429, "too many requests");
-                    self.record
-                        .respond(message.id, &message.route, &fault.to_body());
+                    self.record.respond(message.id, &message.route, &fault.to_body());
                     // So that refusals never fill the mailbox.
                     self.collect();
                 }
@@ -487,9 +482,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
 
     /// Ready when `deadline` has passed. Keeps a timer that fires earlier, until it does.
     fn poll_sleep(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if deadline < sleep.deadline() {
             sleep.as_mut().reset(deadline);
         }

@@ -62,11 +62,7 @@ impl Frontend {
 /// A push for some of our sessions: encoded once for each voice.
 impl Deliver for Frontend {
     fn deliver(&self, route: &str, body: &Bytes, to: &To<'_>) {
-        let mut frames = Frames {
-            route,
-            body,
-            made: Vec::new(),
-        };
+        let mut frames = Frames { route, body, made: Vec::new() };
         let mut delivered = 0;
         let mut deliver = |record: &Record| {
             if let Some(frame) = record.voice().and_then(|voice| frames.of(voice)) {
@@ -76,18 +72,12 @@ impl Deliver for Frontend {
         };
         match to {
             To::Sessions(ids) => self.table.visit(envelope::unpack_sessions(ids), deliver),
-            To::Uid(uid) => self
-                .table
-                .of_uid(uid)
-                .iter()
-                .for_each(|record| deliver(record)),
+            To::Uid(uid) => self.table.of_uid(uid).iter().for_each(|record| deliver(record)),
             To::All { with, unbound } => {
                 for record in self.table.all() {
                     let wanted = record.identity(|Identity { uid, settings }| {
                         (*unbound || uid.is_some())
-                            && with
-                                .iter()
-                                .all(|(name, value)| settings.get(name) == Some(value))
+                            && with.iter().all(|(name, value)| settings.get(name) == Some(value))
                     });
                     if wanted {
                         deliver(&record);
@@ -252,8 +242,7 @@ impl Record {
             // Nobody waiting is no error.
             let _ = tx.send(record.claim(uid).await);
         });
-        rx.await
-            .unwrap_or_else(|_| Err(Unchanged::Unreachable("the server stops".to_owned())))
+        rx.await.unwrap_or_else(|_| Err(Unchanged::Unreachable("the server stops".to_owned())))
     }
 
     /// Claims a uid, and binds the session to it.
@@ -289,10 +278,7 @@ impl Record {
         state.packed = None;
         if state.identity.uid.replace(uid.clone()).is_none() {
             self.frontend.table.bind(uid.clone(), self.id);
-            self.tell(AppEvent::SessionBound {
-                session: Session::here(self.clone()),
-                uid,
-            });
+            self.tell(AppEvent::SessionBound { session: Session::here(self.clone()), uid });
         }
     }
 
@@ -311,10 +297,7 @@ impl Record {
         };
         self.release(claim).await;
         if let Some(uid) = uid {
-            self.tell(AppEvent::SessionUnbound {
-                session: Session::here(self.clone()),
-                uid,
-            });
+            self.tell(AppEvent::SessionUnbound { session: Session::here(self.clone()), uid });
         }
     }
 

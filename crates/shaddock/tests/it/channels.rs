@@ -24,19 +24,12 @@ type Lost = Arc<Mutex<Vec<String>>>;
 async fn start() -> (TestApp, Lost) {
     let lost = Lost::default();
     let app = testing::app(&["connector*2"], &["chat*2"]);
-    let connector = Server::frontend("connector")
-        .on("a.login", login)
-        .on("a.rename", rename);
+    let connector = Server::frontend("connector").on("a.login", login).on("a.rename", rename);
     let hook = lost.clone();
     let chat = Server::backend("chat").on_lost_member(move |channel, member| {
-        hook.lock()
-            .unwrap()
-            .push(format!("{} from {}", member.uid, channel.name()));
+        hook.lock().unwrap().push(format!("{} from {}", member.uid, channel.name()));
     });
-    (
-        TestApp::start(app.server(connector).server(chat)).await,
-        lost,
-    )
+    (TestApp::start(app.server(connector).server(chat)).await, lost)
 }
 
 async fn enter(app: &TestApp, connector: &str, uid: &str) -> (TestClient, Member) {
@@ -56,11 +49,7 @@ fn member(text: &str) -> Member {
 /// The routes of what was pushed to a client so far.
 async fn heard(client: &mut TestClient) -> Vec<String> {
     sleep(Duration::from_millis(10)).await;
-    client
-        .pushes()
-        .into_iter()
-        .map(|(route, _)| route)
-        .collect()
+    client.pushes().into_iter().map(|(route, _)| route).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,26 +79,13 @@ async fn a_channel_knows_who_is_inside() {
     assert!(lobby.join(al.clone()));
     // Open finds what is there.
     let again = channels.open("lobby");
-    assert_eq!(
-        (again.name(), again.count(), again.members()),
-        ("lobby", 2, vec![py.clone(), al])
-    );
-    assert_eq!(
-        again
-            .uids()
-            .iter()
-            .map(|uid| uid.to_string())
-            .collect::<Vec<_>>(),
-        ["py", "al"]
-    );
+    assert_eq!((again.name(), again.count(), again.members()), ("lobby", 2, vec![py.clone(), al]));
+    assert_eq!(again.uids().iter().map(|uid| uid.to_string()).collect::<Vec<_>>(), ["py", "al"]);
     assert!(again.contains("py") && !again.contains("bo"));
     assert!(again.leave(&py));
     assert!(!again.leave(&py), "they are outside already");
     assert_eq!((lobby.count(), lobby.contains("py")), (1, false));
-    assert_eq!(
-        (channels.names(), channels.count()),
-        (vec!["lobby".to_owned()], 1)
-    );
+    assert_eq!((channels.names(), channels.count()), (vec!["lobby".to_owned()], 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,19 +122,11 @@ async fn who_joins_is_announced_to_those_inside() {
     let (mut py_client, py) = enter(&app, "connector-1", "py").await;
     let (mut al_client, al) = enter(&app, "connector-2", "al").await;
     assert!(lobby.join_telling(py, "onAdd", &json!("py")).unwrap());
-    assert!(
-        lobby
-            .join_telling(al.clone(), "onAdd", &json!("al"))
-            .unwrap()
-    );
+    assert!(lobby.join_telling(al.clone(), "onAdd", &json!("al")).unwrap());
     assert_eq!(heard(&mut al_client).await, [""; 0]);
     assert_eq!(py_client.pushes(), [("onAdd".to_owned(), json!("al"))]);
     // Whoever is inside does not come again.
-    assert!(
-        !lobby
-            .join_telling(al.clone(), "onAdd", &json!("al"))
-            .unwrap()
-    );
+    assert!(!lobby.join_telling(al.clone(), "onAdd", &json!("al")).unwrap());
     assert_eq!(heard(&mut py_client).await, [""; 0]);
     assert!(lobby.leave_telling(&al, "onLeave", &json!("al")).unwrap());
     assert!(!lobby.leave_telling(&al, "onLeave", &json!("al")).unwrap());

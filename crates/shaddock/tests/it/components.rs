@@ -20,15 +20,8 @@ struct Part {
 
 impl Part {
     fn tell(&self, what: &'static str) -> Result<()> {
-        self.story
-            .lock()
-            .unwrap()
-            .push(format!("{} {what}", self.name));
-        if what == self.fails_at {
-            Err(Fault::new(500, "no database"))
-        } else {
-            Ok(())
-        }
+        self.story.lock().unwrap().push(format!("{} {what}", self.name));
+        if what == self.fails_at { Err(Fault::new(500, "no database")) } else { Ok(()) }
     }
 }
 
@@ -53,11 +46,7 @@ impl Component for Part {
 }
 
 fn part(name: &str, story: &Story, fails_at: &'static str) -> Part {
-    Part {
-        name: name.to_owned(),
-        story: story.clone(),
-        fails_at,
-    }
+    Part { name: name.to_owned(), story: story.clone(), fails_at }
 }
 
 /// Two components of the application and one of each chat server.
@@ -117,9 +106,7 @@ async fn a_component_that_does_not_start_stops_the_start() {
     let story = told(&story);
     assert_eq!(story[..2], ["one starts", "two starts"]);
     assert!(
-        !story
-            .iter()
-            .any(|line| line.contains("chat") || line.contains("reachable")),
+        !story.iter().any(|line| line.contains("chat") || line.contains("reachable")),
         "{story:?}"
     );
 }
@@ -129,22 +116,11 @@ async fn of_an_application_that_does_not_start_what_did_start_is_stopped() {
     let story = Story::default();
     TestApp::try_start(app(&story, "starts")).await.unwrap_err();
     // The one that failed has cleaned up by itself, and those after it never began.
-    let stopped: Vec<_> = told(&story)
-        .into_iter()
-        .filter(|line| line.ends_with("stops"))
-        .collect();
+    let stopped: Vec<_> = told(&story).into_iter().filter(|line| line.ends_with("stops")).collect();
     assert_eq!(stopped, ["one stops"]);
-    TestApp::try_start(app(&story, "is reachable"))
-        .await
-        .unwrap_err();
-    let stopped: Vec<_> = told(&story)
-        .into_iter()
-        .filter(|line| line.ends_with("stops"))
-        .collect();
-    assert_eq!(
-        stopped,
-        ["chat-2 stops", "chat-1 stops", "two stops", "one stops"]
-    );
+    TestApp::try_start(app(&story, "is reachable")).await.unwrap_err();
+    let stopped: Vec<_> = told(&story).into_iter().filter(|line| line.ends_with("stops")).collect();
+    assert_eq!(stopped, ["chat-2 stops", "chat-1 stops", "two stops", "one stops"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,15 +142,9 @@ async fn a_component_has_tasks_and_lines_to_show() {
         .server(Server::frontend("connector"));
     let app = TestApp::start(app).await;
     let handle = app.app().clone();
-    assert_eq!(
-        handle.announcements(),
-        ["the page is at http://127.0.0.1:3001"]
-    );
+    assert_eq!(handle.announcements(), ["the page is at http://127.0.0.1:3001"]);
     assert!(app.stop().await);
-    assert_eq!(
-        handle.announcements().last().map(String::as_str),
-        Some("done")
-    );
+    assert_eq!(handle.announcements().last().map(String::as_str), Some("done"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,25 +152,17 @@ async fn a_last_word_reaches_the_clients() {
     struct GoodBye;
     impl Component for GoodBye {
         async fn before_stop(&self, app: &AppHandle) {
-            for server in app.servers() {
-                let to = shaddock::Broadcast {
-                    unbound: true,
-                    ..Default::default()
-                };
-                server
-                    .cluster()
-                    .broadcast("connector", "onStop", &json!({ "back": 5 }), to)
-                    .unwrap();
-                return;
-            }
+            let to = shaddock::Broadcast { unbound: true, ..Default::default() };
+            let cluster = app.servers()[0].cluster();
+            cluster.broadcast("connector", "onStop", &json!({ "back": 5 }), to).unwrap();
         }
     }
     let connector = Server::frontend("connector").on("a.wait", wait);
-    let app = testing::app(&["connector"], &[])
-        .component(GoodBye)
-        .server(connector);
+    let app = testing::app(&["connector"], &[]).component(GoodBye).server(connector);
     let app = TestApp::start(app).await;
     let mut client = app.connect("connector-1").await;
+    // Answered, so the server has heard that the client is ready.
+    client.request("connector.a.wait", 1).await;
     assert!(app.stop().await);
     assert_eq!(client.pushed("onStop").await, json!({ "back": 5 }));
 }

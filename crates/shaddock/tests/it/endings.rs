@@ -29,12 +29,8 @@ async fn flood(session: Session) -> Result<()> {
 
 async fn start(toml: &str) -> TestApp {
     let app = testing::app_with(&["connector"], &["chat"], toml).state(Log::default());
-    let all = |server: Server| {
-        server
-            .on("a.wait", log)
-            .on("a.kickMe", kick_me)
-            .on("a.flood", flood)
-    };
+    let all =
+        |server: Server| server.on("a.wait", log).on("a.kickMe", kick_me).on("a.flood", flood);
     let connector = all(Server::frontend("connector")).on_close(closed);
     TestApp::start(app.server(connector).server(all(Server::backend("chat")))).await
 }
@@ -44,10 +40,7 @@ async fn closes_once(toml: &str, end: impl AsyncFnOnce(Raw)) {
     let app = start(toml).await;
     let client = Raw::enter(&app).await;
     sleep(Duration::from_millis(10)).await;
-    assert_eq!(
-        (logged(&app), app.server("connector-1").session_count()),
-        (vec![], 1)
-    );
+    assert_eq!((logged(&app), app.server("connector-1").session_count()), (vec![], 1));
     end(client).await;
     sleep(Duration::from_secs(5)).await;
     assert_eq!(
@@ -68,10 +61,7 @@ async fn the_hook_runs_when_the_client_is_kicked() {
         closes_once("", async |mut client| {
             client.send(notify(route, "{}")).await;
             let kick = client.said().await.expect("a kick");
-            assert_eq!(
-                (kick.kind, &kick.body[..]),
-                (Kind::Kick, &br#"{"reason":"enough"}"#[..])
-            );
+            assert_eq!((kick.kind, &kick.body[..]), (Kind::Kick, &br#"{"reason":"enough"}"#[..]));
             client.closed().await;
         })
         .await;
@@ -80,10 +70,7 @@ async fn the_hook_runs_when_the_client_is_kicked() {
 
 #[tokio::test(start_paused = true)]
 async fn the_hook_runs_when_the_heartbeat_stops() {
-    closes_once("[frontend]\nheartbeat = 1", async |mut client| {
-        client.closed().await
-    })
-    .await;
+    closes_once("[frontend]\nheartbeat = 1", async |mut client| client.closed().await).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,10 +88,7 @@ async fn the_hook_runs_when_the_client_breaks_the_protocol() {
 async fn the_hook_runs_when_the_client_attacks() {
     closes_once("", async |mut client| {
         client.ask(1, "connector.a.constructor", "{}").await;
-        assert_eq!(
-            client.said().await.expect("a kick").body,
-            r#"{"reason":"attack"}"#
-        );
+        assert_eq!(client.said().await.expect("a kick").body, r#"{"reason":"attack"}"#);
         client.closed().await;
     })
     .await;
@@ -113,23 +97,16 @@ async fn the_hook_runs_when_the_client_attacks() {
 #[tokio::test(start_paused = true)]
 async fn the_hook_runs_when_the_client_does_not_read() {
     for route in ["connector.a.flood", "chat.a.flood"] {
-        closes_once(
-            "[frontend.limits]\noutbound-messages = 50",
-            async |mut client| {
-                client.send(notify(route, "{}")).await;
-            },
-        )
+        closes_once("[frontend.limits]\noutbound-messages = 50", async |mut client| {
+            client.send(notify(route, "{}")).await;
+        })
         .await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_hook_runs_when_there_was_no_handshake() {
-    for words in [
-        &[(Kind::Handshake, "nonsense")][..],
-        &[(Kind::Handshake, HANDSHAKE)],
-        &[],
-    ] {
+    for words in [&[(Kind::Handshake, "nonsense")][..], &[(Kind::Handshake, HANDSHAKE)], &[]] {
         let app = start("").await;
         let mut client = Raw::connect(&app).await;
         for (kind, body) in words {
@@ -154,12 +131,7 @@ async fn the_hook_runs_when_the_server_stops() {
 async fn the_hook_runs_after_all_that_was_sent() {
     let app = start("").await;
     let client = app.connect("connector-1").await;
-    for (kind, time) in [
-        ("chat", 900),
-        ("connector", 500),
-        ("chat", 20),
-        ("connector", 10),
-    ] {
+    for (kind, time) in [("chat", 900), ("connector", 500), ("chat", 20), ("connector", 10)] {
         client.notify(&format!("{kind}.a.wait"), time).await;
     }
     client.leave().await;
@@ -186,17 +158,11 @@ async fn the_hook_still_knows_who_it_was() {
         Ok(session.bind_unique(uid).await?)
     }
     async fn closed(session: Session, log: State<Log>) -> Result<()> {
-        log.add(format!(
-            "{} leaves {}",
-            session.uid()?,
-            session.get::<String>("room")?
-        ));
+        log.add(format!("{} leaves {}", session.uid()?, session.get::<String>("room")?));
         Ok(())
     }
     let app = testing::app(&["connector"], &[]).state(Log::default());
-    let connector = Server::frontend("connector")
-        .on("a.bind", bind)
-        .on_close(closed);
+    let connector = Server::frontend("connector").on("a.bind", bind).on_close(closed);
     let app = TestApp::start(app.server(connector)).await;
     let client = app.connect("connector-1").await;
     client.request("connector.a.bind", "py").await;
@@ -217,11 +183,9 @@ async fn a_hook_that_fails_keeps_nobody_from_leaving() {
         std::future::pending().await
     }
     let connector = || Server::frontend("connector");
-    for connector in [
-        connector().on_close(fails),
-        connector().on_close(panics),
-        connector().on_close(hangs),
-    ] {
+    for connector in
+        [connector().on_close(fails), connector().on_close(panics), connector().on_close(hangs)]
+    {
         let app = TestApp::start(testing::app(&["connector"], &[]).server(connector)).await;
         let client = app.connect("connector-1").await;
         assert_eq!(app.server("connector-1").session_count(), 1);

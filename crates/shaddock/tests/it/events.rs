@@ -26,17 +26,14 @@ fn happened(events: &mut Receiver<AppEvent>) -> Vec<String> {
         AppEvent::SessionClosed { session } => format!("{:?} is closed", session.find_uid()),
         other => format!("{other:?}"),
     };
-    std::iter::from_fn(|| events.try_recv().ok())
-        .map(text)
-        .collect()
+    std::iter::from_fn(|| events.try_recv().ok()).map(text).collect()
 }
 
 async fn start(component: impl Component) -> TestApp {
     let both = |server: Server| server.on("a.bind", bind).on("a.unbind", unbind);
     let app = testing::app(&["connector"], &["chat*2"]).component(component);
     TestApp::start(
-        app.server(both(Server::frontend("connector")))
-            .server(both(Server::backend("chat"))),
+        app.server(both(Server::frontend("connector"))).server(both(Server::backend("chat"))),
     )
     .await
 }
@@ -80,12 +77,7 @@ async fn servers_come_and_go() {
     }
     let listens = Listens::default();
     let app = start(listens.clone()).await;
-    let mut events = listens
-        .0
-        .lock()
-        .unwrap()
-        .take()
-        .expect("the component was started");
+    let mut events = listens.0.lock().unwrap().take().expect("the component was started");
     let mut came = happened(&mut events);
     came.sort();
     let expected = [
@@ -98,9 +90,7 @@ async fn servers_come_and_go() {
     sleep(Duration::from_secs(10)).await;
     let gone = happened(&mut events);
     assert_eq!(
-        gone.iter()
-            .filter(|event| *event == "chat-2 of kind chat is gone")
-            .count(),
+        gone.iter().filter(|event| *event == "chat-2 of kind chat is gone").count(),
         1,
         "{gone:?}"
     );
@@ -108,9 +98,7 @@ async fn servers_come_and_go() {
     sleep(Duration::from_secs(10)).await;
     let back = happened(&mut events);
     assert_eq!(
-        back.iter()
-            .filter(|event| *event == "chat-2 of kind chat is there")
-            .count(),
+        back.iter().filter(|event| *event == "chat-2 of kind chat is there").count(),
         1,
         "{back:?}"
     );

@@ -13,10 +13,7 @@ use crate::remotes::{Work, WorkClient, Worker};
 use crate::waits::{Log, logged};
 
 fn note(server: &ServerHandle, line: String) {
-    server
-        .state::<Log>()
-        .expect("the application has a log")
-        .add(line);
+    server.state::<Log>().expect("the application has a log").add(line);
 }
 
 /// Writes down what passes, before and after.
@@ -51,12 +48,9 @@ async fn call(server: ServerHandle) -> Result<i64> {
 /// A connector that calls a chat server, with what `with` adds.
 async fn start(with: impl FnOnce(shaddock::App, Server, Server) -> shaddock::App) -> TestApp {
     let app = testing::app(&["connector"], &["chat"]).state(Log::default());
-    let connector = Server::frontend("connector")
-        .on("a.a", handler)
-        .on("a.call", call);
-    let chat = Server::backend("chat")
-        .on("a.a", handler)
-        .remote(Work::serve(|_| Worker::default()));
+    let connector = Server::frontend("connector").on("a.a", handler).on("a.call", call);
+    let chat =
+        Server::backend("chat").on("a.a", handler).remote(Work::serve(|_| Worker::default()));
     TestApp::start(with(app, connector, chat)).await
 }
 
@@ -98,25 +92,16 @@ async fn filters_stand_from_outer_to_inner() {
 #[tokio::test(start_paused = true)]
 async fn a_filter_may_answer_by_itself() {
     let app = start(|app, connector, chat| {
-        app.filter(mark("outer"))
-            .filter(answers_itself)
-            .server(connector)
-            .server(chat)
+        app.filter(mark("outer")).filter(answers_itself).server(connector).server(chat)
     })
     .await;
     let client = app.connect("connector-1").await;
     for kind in ["connector", "chat"] {
         let route = format!("{kind}.a.a");
-        assert_eq!(
-            client.request(&route, 0).await,
-            json!({ "by": "the filter" })
-        );
+        assert_eq!(client.request(&route, 0).await, json!({ "by": "the filter" }));
         assert_eq!(client.request(&route, 1).await, json!({ "code": 403 }));
         let sees = format!("outer sees {route}");
-        assert_eq!(
-            logged(&app),
-            [&sees, "outer saw 200", &sees, "outer saw 403"]
-        );
+        assert_eq!(logged(&app), [&sees, "outer saw 200", &sees, "outer saw 403"]);
     }
 }
 
@@ -152,8 +137,7 @@ async fn a_filter_of_remotes_knows_who_calls() {
         }
     }
     let app = start(|app, connector, chat| {
-        app.server(connector)
-            .server(chat.remote_filter(connectors_only))
+        app.server(connector).server(chat.remote_filter(connectors_only))
     })
     .await;
     let sum = |from: &str| {
@@ -173,16 +157,11 @@ async fn filters_of_remotes_leave_the_sessions_alone() {
         session.set("x", 1).await
     }
     let app = start(|app, connector, chat| {
-        app.remote_filter(nobody)
-            .server(connector)
-            .server(chat.on("a.set", set))
+        app.remote_filter(nobody).server(connector).server(chat.on("a.set", set))
     })
     .await;
     let client = app.connect("connector-1").await;
-    assert_eq!(
-        client.request("connector.a.call", json!({})).await,
-        json!({ "code": 403 })
-    );
+    assert_eq!(client.request("connector.a.call", json!({})).await, json!({ "code": 403 }));
     assert_eq!(client.request("chat.a.set", json!({})).await, json!({}));
 }
 
@@ -190,48 +169,32 @@ async fn filters_of_remotes_leave_the_sessions_alone() {
 async fn a_rate_limit_counts_each_session_by_itself() {
     let [two, three] = [2, 3].map(|count| NonZeroU32::new(count).unwrap());
     let app = start(|app, connector, chat| {
-        app.server(connector.filter(rate_limit(two, three)))
-            .server(chat)
+        app.server(connector.filter(rate_limit(two, three))).server(chat)
     })
     .await;
-    let (client, other) = (
-        app.connect("connector-1").await,
-        app.connect("connector-1").await,
-    );
+    let (client, other) = (app.connect("connector-1").await, app.connect("connector-1").await);
     for _ in 0..3 {
         assert_eq!(client.request("connector.a.a", json!({})).await, json!({}));
     }
-    assert_eq!(
-        client.request("connector.a.a", json!({})).await,
-        json!({ "code": 429 })
-    );
+    assert_eq!(client.request("connector.a.a", json!({})).await, json!({ "code": 429 }));
     assert_eq!(other.request("connector.a.a", json!({})).await, json!({}));
     sleep(Duration::from_millis(500)).await;
     assert_eq!(client.request("connector.a.a", json!({})).await, json!({}));
-    assert_eq!(
-        client.request("connector.a.a", json!({})).await,
-        json!({ "code": 429 })
-    );
+    assert_eq!(client.request("connector.a.a", json!({})).await, json!({ "code": 429 }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_refused_while_the_process_is_too_busy() {
     let too_busy = TooBusy::new(Duration::from_millis(70));
     let app = start(|app, connector, chat| {
-        app.filter(too_busy.clone())
-            .component(too_busy)
-            .server(connector)
-            .server(chat)
+        app.filter(too_busy.clone()).component(too_busy).server(connector).server(chat)
     })
     .await;
     let client = app.connect("connector-1").await;
     assert_eq!(client.request("connector.a.a", json!({})).await, json!({}));
     // A second in which nobody could run.
     advance(Duration::from_secs(1)).await;
-    assert_eq!(
-        client.request("connector.a.a", json!({})).await,
-        json!({ "code": 503 })
-    );
+    assert_eq!(client.request("connector.a.a", json!({})).await, json!({ "code": 503 }));
     sleep(Duration::from_millis(300)).await;
     assert_eq!(client.request("connector.a.a", json!({})).await, json!({}));
 }
@@ -247,14 +210,8 @@ async fn the_access_log_changes_nothing() {
     })
     .await;
     let client = app.connect("connector-1").await;
-    assert_eq!(
-        client.request("connector.a.a", 0).await,
-        json!({ "by": "the filter" })
-    );
-    assert_eq!(
-        client.request("connector.a.a", 1).await,
-        json!({ "code": 403 })
-    );
+    assert_eq!(client.request("connector.a.a", 0).await, json!({ "by": "the filter" }));
+    assert_eq!(client.request("connector.a.a", 1).await, json!({ "code": 403 }));
     assert_eq!(client.request("connector.a.call", json!({})).await, 3);
 }
 
@@ -289,13 +246,7 @@ async fn an_error_handler_has_the_last_word() {
     ] {
         let reply = client.request(route, json!({})).await;
         // Its own code comes first, or is appended where it has none.
-        assert_eq!(
-            (&reply["code"], &reply["route"]),
-            (&json!(code), &json!(route))
-        );
-        assert_eq!(
-            std::mem::take(&mut *seen.lock().unwrap()),
-            [format!("{route} true {code}")]
-        );
+        assert_eq!((&reply["code"], &reply["route"]), (&json!(code), &json!(route)));
+        assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [format!("{route} true {code}")]);
     }
 }

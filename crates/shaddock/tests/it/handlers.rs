@@ -61,9 +61,7 @@ async fn raw(Msg(message): Msg<Box<RawValue>>) -> Result<Box<RawValue>> {
 }
 
 async fn fault() -> Result<()> {
-    Err(Fault::new(404, "no such room")
-        .with("room", "lobby")
-        .with("also", json!([1, null])))
+    Err(Fault::new(404, "no such room").with("room", "lobby").with("also", json!([1, null])))
 }
 
 async fn uncoded() -> Result<()> {
@@ -108,8 +106,7 @@ async fn start() -> TestApp {
     let app = testing::app_with(&["connector"], &["chat"], "[requests]\ndeadline = 2")
         .state(Word("hello"));
     TestApp::start(
-        app.server(all(Server::frontend("connector")))
-            .server(all(Server::backend("chat"))),
+        app.server(all(Server::frontend("connector"))).server(all(Server::backend("chat"))),
     )
     .await
 }
@@ -118,16 +115,8 @@ async fn start() -> TestApp {
 async fn answer(app: &TestApp, method: &str, body: &'static str) -> Bytes {
     let client = app.connect("connector-1").await;
     let [front, back] = ["connector", "chat"].map(|kind| format!("{kind}.a.{method}"));
-    let front = client
-        .client()
-        .request_raw(&front, body.into())
-        .await
-        .unwrap();
-    let back = client
-        .client()
-        .request_raw(&back, body.into())
-        .await
-        .unwrap();
+    let front = client.client().request_raw(&front, body.into()).await.unwrap();
+    let back = client.client().request_raw(&back, body.into()).await.unwrap();
     assert_eq!(front, back);
     front
 }
@@ -139,9 +128,7 @@ async fn a_handler_is_given_what_its_arguments_ask_for() {
     let app = start().await;
     let client = app.connect("connector-1").await;
     for server in ["connector", "chat"] {
-        let reply = client
-            .request(&format!("{server}.a.everything"), json!([1]))
-            .await;
+        let reply = client.request(&format!("{server}.a.everything"), json!([1])).await;
         let expected = json!({
             "session": true, "channels": 0, "servers": ["chat-1"], "server": format!("{server}-1"),
             "work": "chat-1", "word": "hello", "method": "everything", "message": [1],
@@ -173,14 +160,8 @@ async fn an_empty_body_comes_in_as_an_empty_object() {
 #[tokio::test(start_paused = true)]
 async fn a_fault_is_its_fields_in_their_order() {
     let app = start().await;
-    assert_eq!(
-        answer(&app, "fault", "{}").await,
-        r#"{"code":404,"room":"lobby","also":[1,null]}"#
-    );
-    assert_eq!(
-        answer(&app, "uncoded", "{}").await,
-        r#"{"zeta":1,"alpha":2,"code":500}"#
-    );
+    assert_eq!(answer(&app, "fault", "{}").await, r#"{"code":404,"room":"lobby","also":[1,null]}"#);
+    assert_eq!(answer(&app, "uncoded", "{}").await, r#"{"zeta":1,"alpha":2,"code":500}"#);
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,17 +199,8 @@ async fn what_nobody_answers_is_a_fault() {
         assert_eq!(answer(&app, method, "{}").await, FAILED, "{method}");
     }
     let client = app.connect("connector-1").await;
-    for route in [
-        "connector.b.nothing",
-        "chat.b.nothing",
-        "area.a.nothing",
-        "__proto__.a.b",
-    ] {
-        assert_eq!(
-            client.request(route, json!({})).await,
-            json!({ "code": 500 }),
-            "{route}"
-        );
+    for route in ["connector.b.nothing", "chat.b.nothing", "area.a.nothing", "__proto__.a.b"] {
+        assert_eq!(client.request(route, json!({})).await, json!({ "code": 500 }), "{route}");
     }
 }
 
@@ -241,12 +213,7 @@ async fn a_panic_is_a_fault_and_nothing_more() {
     let client = app.connect("connector-1").await;
     for kind in ["connector", "chat"] {
         client.request(&format!("{kind}.a.panics"), json!({})).await;
-        assert_eq!(
-            client
-                .request(&format!("{kind}.a.nothing"), json!({}))
-                .await,
-            json!({})
-        );
+        assert_eq!(client.request(&format!("{kind}.a.nothing"), json!({})).await, json!({}));
     }
 }
 
@@ -266,12 +233,7 @@ async fn a_request_has_a_deadline() {
             "{elapsed:?}"
         );
         // And the session goes on.
-        assert_eq!(
-            client
-                .request(&format!("{kind}.a.nothing"), json!({}))
-                .await,
-            json!({})
-        );
+        assert_eq!(client.request(&format!("{kind}.a.nothing"), json!({})).await, json!({}));
     }
 }
 

@@ -33,8 +33,7 @@ fn all(server: Server) -> Server {
 async fn start(toml: &str) -> TestApp {
     let app = testing::app_with(&["connector"], &["chat"], toml).state(Log::default());
     TestApp::start(
-        app.server(all(Server::frontend("connector")))
-            .server(all(Server::backend("chat"))),
+        app.server(all(Server::frontend("connector"))).server(all(Server::backend("chat"))),
     )
     .await
 }
@@ -60,10 +59,7 @@ async fn before_the_handshake_packages_are_short() {
     let mut client = Raw::connect(&app).await;
     let longest = format!("{HANDSHAKE:4096}");
     client.say(Kind::Handshake, &longest).await;
-    assert_eq!(
-        client.package().await.map(|answer| answer.kind),
-        Some(Kind::Handshake)
-    );
+    assert_eq!(client.package().await.map(|answer| answer.kind), Some(Kind::Handshake));
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,17 +95,10 @@ async fn handshake_and_ack_together_have_a_deadline() {
         for (kind, body) in words {
             sleep(Duration::from_secs(1)).await;
             client.say(*kind, body).await;
-            assert_eq!(
-                client.package().await.map(|answer| answer.kind),
-                Some(Kind::Handshake)
-            );
+            assert_eq!(client.package().await.map(|answer| answer.kind), Some(Kind::Handshake));
         }
         client.closed().await;
-        assert!(
-            (3_000..3_100).contains(&begun.elapsed().as_millis()),
-            "{:?}",
-            begun.elapsed()
-        );
+        assert!((3_000..3_100).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     }
     // Who is through has no such deadline.
     let client = app.connect("connector-1").await;
@@ -126,9 +115,7 @@ async fn a_server_has_so_many_connections() {
     let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
     let config = Config::embedded(&files, Some("development"), &Overrides::default()).unwrap();
     let app = TestApp::start(
-        App::new(config)
-            .state(Log::default())
-            .server(all(Server::frontend("connector"))),
+        App::new(config).state(Log::default()).server(all(Server::frontend("connector"))),
     )
     .await;
     let mut inside = Vec::new();
@@ -186,20 +173,12 @@ async fn flood(toml: &str, body: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_member_that_never_reads_is_cut_off_by_count() {
-    flood(
-        "[frontend.limits]\noutbound-messages = 100",
-        &"x".repeat(500),
-    )
-    .await;
+    flood("[frontend.limits]\noutbound-messages = 100", &"x".repeat(500)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_member_that_never_reads_is_cut_off_by_bytes() {
-    flood(
-        "[frontend.limits]\noutbound-bytes = 65536",
-        &"x".repeat(500),
-    )
-    .await;
+    flood("[frontend.limits]\noutbound-bytes = 65536", &"x".repeat(500)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,23 +189,13 @@ async fn a_member_that_reads_late_loses_nothing() {
     slow.answer().await;
     let lobby = app.server("chat-1").channels().open("lobby");
     for number in 0..1_000 {
-        lobby
-            .push("onChat", &json!([number, "x".repeat(500)]))
-            .unwrap();
+        lobby.push("onChat", &json!([number, "x".repeat(500)])).unwrap();
     }
     sleep(Duration::from_secs(20)).await;
     for number in 0..1_000 {
-        let push = slow
-            .said()
-            .await
-            .unwrap_or_else(|| panic!("closed after {number}"));
+        let push = slow.said().await.unwrap_or_else(|| panic!("closed after {number}"));
         let text = format!("[{number},");
-        assert!(
-            push.body
-                .windows(text.len())
-                .any(|part| part == text.as_bytes()),
-            "{number}"
-        );
+        assert!(push.body.windows(text.len()).any(|part| part == text.as_bytes()), "{number}");
     }
 }
 
@@ -245,10 +214,7 @@ async fn a_client_that_asks_and_never_reads_is_closed() {
         .await;
     }
     while app.server("connector-1").session_count() == 1 {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "it is still there"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is still there");
         sleep(Duration::from_secs(1)).await;
     }
     assert!(Duration::from_secs(20) < begun.elapsed(), "it had no time");
@@ -261,11 +227,7 @@ async fn a_full_lane_stops_reading_and_the_heartbeat_waits() {
             start("[frontend]\nheartbeat = 1\ntimeout = 20\n[requests]\nlane = 4\ndeadline = 60")
                 .await;
         let mut client = Raw::enter(&app).await;
-        let route = if kind == "chat" {
-            "chat.a.log"
-        } else {
-            "connector.a.log"
-        };
+        let route = if kind == "chat" { "chat.a.log" } else { "connector.a.log" };
         for id in 1..=20 {
             client.ask(id, route, "3000").await;
             // Far more than the lane holds: a minute of work, and most of it not read for long.
@@ -304,11 +266,7 @@ async fn a_rate_at_the_door_holds_for_all_messages_of_a_session() {
     for id in 1..=5 {
         batch.extend(request(
             id,
-            if id % 2 == 0 {
-                "chat.a.echo"
-            } else {
-                "connector.a.echo"
-            },
+            if id % 2 == 0 { "chat.a.echo" } else { "connector.a.echo" },
             "1",
         ));
     }
@@ -319,20 +277,8 @@ async fn a_rate_at_the_door_holds_for_all_messages_of_a_session() {
     }
     answers.sort();
     let [fine, refused] = ["1", r#"{"code":429}"#].map(str::to_owned);
-    let expected = [
-        (1, &fine),
-        (2, &fine),
-        (3, &fine),
-        (4, &refused),
-        (5, &refused),
-    ];
-    assert_eq!(
-        answers
-            .iter()
-            .map(|(id, body)| (*id, body))
-            .collect::<Vec<_>>(),
-        expected
-    );
+    let expected = [(1, &fine), (2, &fine), (3, &fine), (4, &refused), (5, &refused)];
+    assert_eq!(answers.iter().map(|(id, body)| (*id, body)).collect::<Vec<_>>(), expected);
     sleep(Duration::from_millis(500)).await;
     client.ask(6, "connector.a.echo", "1").await;
     assert_eq!(client.answer().await, (6, fine));
@@ -345,17 +291,7 @@ async fn a_rate_at_the_door_holds_for_all_messages_of_a_session() {
 async fn ids_go_to_the_end_of_32_bits() {
     let app = start("").await;
     let mut client = Raw::enter(&app).await;
-    for id in [
-        1,
-        127,
-        128,
-        16_383,
-        16_384,
-        2_097_152,
-        0x7fff_ffff,
-        0x8000_0000,
-        u32::MAX,
-    ] {
+    for id in [1, 127, 128, 16_383, 16_384, 2_097_152, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
         for route in ["connector.a.echo", "chat.a.echo"] {
             client.ask(id, route, r#""here""#).await;
             assert_eq!(client.answer().await, (id, r#""here""#.to_owned()));
@@ -385,10 +321,7 @@ async fn many_packages_may_come_in_one_chunk() {
         chunk.extend(package(Kind::Heartbeat, ""));
     }
     client.send(chunk).await;
-    assert_eq!(
-        client.said().await.map(|answer| answer.kind),
-        Some(Kind::Handshake)
-    );
+    assert_eq!(client.said().await.map(|answer| answer.kind), Some(Kind::Handshake));
     for id in 1..=50 {
         assert_eq!(client.answer().await, (id, "[1]".to_owned()));
     }
@@ -405,10 +338,7 @@ async fn one_package_may_come_in_many_chunks() {
         client.send(vec![byte]).await;
         sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(
-        client.said().await.map(|answer| answer.kind),
-        Some(Kind::Handshake)
-    );
+    assert_eq!(client.said().await.map(|answer| answer.kind), Some(Kind::Handshake));
     assert_eq!(client.answer().await, (1, "[1]".to_owned()));
 }
 
@@ -421,17 +351,9 @@ async fn an_answer_that_is_too_long_for_a_package_is_a_fault() {
         Ok(())
     }
     let app = testing::app(&["connector"], &[]);
-    let connector = Server::frontend("connector")
-        .on("a.huge", huge)
-        .on("a.fine", fine);
+    let connector = Server::frontend("connector").on("a.huge", huge).on("a.fine", fine);
     let app = TestApp::start(app.server(connector)).await;
     let client = app.connect("connector-1").await;
-    assert_eq!(
-        client.request("connector.a.huge", json!({})).await,
-        json!({ "code": 500 })
-    );
-    assert_eq!(
-        client.request("connector.a.fine", json!({})).await,
-        json!({})
-    );
+    assert_eq!(client.request("connector.a.huge", json!({})).await, json!({ "code": 500 }));
+    assert_eq!(client.request("connector.a.fine", json!({})).await, json!({}));
 }

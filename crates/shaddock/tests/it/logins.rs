@@ -68,16 +68,10 @@ async fn of_many_who_log_in_at_once_one_gets_in() {
             client.request(["connector.a.login", "chat.a.login"][number / 3 % 2], uid)
         });
         let replies = futures_util::future::join_all(logins).await;
-        let winners: Vec<_> = replies
-            .iter()
-            .enumerate()
-            .filter(|(_, reply)| **reply == json!({}))
-            .collect();
+        let winners: Vec<_> =
+            replies.iter().enumerate().filter(|(_, reply)| **reply == json!({})).collect();
         assert_eq!(winners.len(), 1, "{uid}: {winners:?}");
-        let losers = replies
-            .iter()
-            .filter(|reply| **reply == json!({ "code": 409 }))
-            .count();
+        let losers = replies.iter().filter(|reply| **reply == json!({ "code": 409 })).count();
         assert_eq!(losers, clients.len() - 1, "{uid}");
         // The winner is someone now, and out of the next race.
         clients.swap_remove(winners[0].0).leave().await;
@@ -87,10 +81,7 @@ async fn of_many_who_log_in_at_once_one_gets_in() {
 #[tokio::test(start_paused = true)]
 async fn a_uid_is_free_when_the_close_hook_has_run() {
     let app = start().await;
-    let (first, second) = (
-        app.connect("connector-1").await,
-        app.connect("connector-2").await,
-    );
+    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
     assert_eq!(log_in(&first, "py").await, json!({}));
     first.leave().await;
     sleep(Duration::from_secs(2)).await;
@@ -102,10 +93,7 @@ async fn a_uid_is_free_when_the_close_hook_has_run() {
 #[tokio::test(start_paused = true)]
 async fn a_uid_is_free_when_it_is_unbound() {
     let app = start().await;
-    let (first, second) = (
-        app.connect("connector-1").await,
-        app.connect("connector-2").await,
-    );
+    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
     assert_eq!(log_in(&first, "py").await, json!({}));
     assert_eq!(first.request("chat.a.logout", json!({})).await, json!({}));
     assert_eq!(log_in(&second, "py").await, json!({}));
@@ -129,10 +117,7 @@ async fn to_log_in_again_as_oneself_is_no_error() {
 #[tokio::test(start_paused = true)]
 async fn a_plain_bind_leaves_the_uid_to_others() {
     let app = start().await;
-    let (first, second) = (
-        app.connect("connector-1").await,
-        app.connect("connector-2").await,
-    );
+    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
     for client in [&first, &second] {
         assert_eq!(client.request("connector.a.bind", "py").await, json!({}));
     }
@@ -141,10 +126,7 @@ async fn a_plain_bind_leaves_the_uid_to_others() {
 #[tokio::test(start_paused = true)]
 async fn a_plain_bind_is_no_claim() {
     let app = start().await;
-    let (first, second) = (
-        app.connect("connector-1").await,
-        app.connect("connector-2").await,
-    );
+    let (first, second) = (app.connect("connector-1").await, app.connect("connector-2").await);
     assert_eq!(log_in(&first, "py").await, json!({}));
     assert_eq!(second.request("connector.a.bind", "py").await, json!({}));
     assert_eq!(log_in(&second, "py").await, json!({ "code": 409 }));
@@ -155,13 +137,8 @@ async fn who_is_kicked_is_told_why() {
     let app = start().await;
     for kind in ["connector", "chat"] {
         let client = app.connect("connector-1").await;
-        client
-            .notify(&format!("{kind}.a.kickMe"), json!(["too loud"]))
-            .await;
-        assert_eq!(
-            client.closed().await,
-            CloseReason::Kicked(Some("too loud".to_owned()))
-        );
+        client.notify(&format!("{kind}.a.kickMe"), json!(["too loud"])).await;
+        assert_eq!(client.closed().await, CloseReason::Kicked(Some("too loud".to_owned())));
     }
 }
 
@@ -170,9 +147,7 @@ async fn who_is_kicked_without_a_reason_is_told_nothing() {
     let app = start().await;
     for kind in ["connector", "chat"] {
         let client = app.connect("connector-1").await;
-        client
-            .notify(&format!("{kind}.a.kickMe"), json!([null]))
-            .await;
+        client.notify(&format!("{kind}.a.kickMe"), json!([null])).await;
         assert_eq!(client.closed().await, CloseReason::Ended);
     }
 }
@@ -193,11 +168,7 @@ async fn who_kicks_itself_is_answered_first() {
 async fn all_sessions_of_a_uid_are_kicked_wherever_they_are() {
     let app = start().await;
     let kicker = app.connect("connector-1").await;
-    for (kind, reason) in [
-        ("connector", Some("gone")),
-        ("chat", Some("gone")),
-        ("chat", None),
-    ] {
+    for (kind, reason) in [("connector", Some("gone")), ("chat", Some("gone")), ("chat", None)] {
         let mut kicked = Vec::new();
         for connector in ["connector-1", "connector-2", "connector-2", "connector-3"] {
             let client = app.connect(connector).await;
@@ -207,15 +178,12 @@ async fn all_sessions_of_a_uid_are_kicked_wherever_they_are() {
         let other = app.connect("connector-2").await;
         other.request("connector.a.bind", "al").await;
         assert_eq!(
-            kicker
-                .request(&format!("{kind}.a.kick"), json!(["py", reason]))
-                .await,
+            kicker.request(&format!("{kind}.a.kick"), json!(["py", reason])).await,
             json!({})
         );
         for client in kicked {
-            let expected = reason.map_or(CloseReason::Ended, |reason| {
-                CloseReason::Kicked(Some(reason.to_owned()))
-            });
+            let expected = reason
+                .map_or(CloseReason::Ended, |reason| CloseReason::Kicked(Some(reason.to_owned())));
             assert_eq!(client.closed().await, expected);
         }
         assert_eq!(other.request("chat.a.logout", json!({})).await, json!({}));
@@ -226,10 +194,5 @@ async fn all_sessions_of_a_uid_are_kicked_wherever_they_are() {
 async fn to_kick_nobody_is_no_error() {
     let app = start().await;
     let client = app.connect("connector-1").await;
-    assert_eq!(
-        client
-            .request("chat.a.kick", json!(["nobody", "why"]))
-            .await,
-        json!({})
-    );
+    assert_eq!(client.request("chat.a.kick", json!(["nobody", "why"])).await, json!({}));
 }

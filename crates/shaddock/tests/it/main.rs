@@ -4,6 +4,7 @@ mod filters;
 mod handlers;
 mod order;
 mod overtaking;
+mod panics;
 
 mod endings;
 mod events;
@@ -11,6 +12,7 @@ mod logins;
 mod sessions;
 
 mod channels;
+mod moves;
 mod pushes;
 mod remotes;
 

@@ -26,12 +26,7 @@ impl Seen {
     }
 
     fn count(&self) -> u64 {
-        self.0
-            .lock()
-            .unwrap()
-            .values()
-            .map(|(_, count)| count)
-            .sum()
+        self.0.lock().unwrap().values().map(|(_, count)| count).sum()
     }
 }
 
@@ -53,7 +48,7 @@ async fn sleepy(
     Msg(message): Msg<Numbered>,
 ) -> Result<()> {
     let random = scramble(*seed ^ session.id().get() ^ (message.number << 8));
-    if random % 3 == 0 {
+    if random.is_multiple_of(3) {
         tokio::time::sleep(Duration::from_millis(random % 50)).await;
     }
     seen.note(session.id(), message.number);
@@ -94,15 +89,11 @@ async fn flood(app: &TestApp, clients: usize, each: u64) {
         floods.spawn(async move {
             for number in 1..=each {
                 let kind = ["connector", "chat", "area"][usize::try_from(number % 3).unwrap()];
-                client
-                    .notify(&format!("{kind}.a.a"), Numbered { number })
-                    .await;
+                client.notify(&format!("{kind}.a.a"), Numbered { number }).await;
             }
             // What is answered has been handled, and so has what was sent there before.
             for kind in ["connector", "chat", "area"] {
-                client
-                    .request(&format!("{kind}.a.a"), Numbered { number: each + 1 })
-                    .await;
+                client.request(&format!("{kind}.a.a"), Numbered { number: each + 1 }).await;
             }
         });
     }
@@ -117,32 +108,34 @@ async fn flood(app: &TestApp, clients: usize, each: u64) {
     assert_eq!(handled, clients as u64 * (each + 3));
 }
 
+/// 200 sessions with 200 messages each, and delays that the seed decides.
+async fn stay_in_order(seed: u64) {
+    println!("seed {seed}");
+    let app = app(testing::app(&["connector"], &["chat*3", "area*2"]), true);
+    let app = TestApp::start(app.state(seed)).await;
+    flood(&app, 200, 200).await;
+}
+
+// A test for each seed, so that they run beside each other.
 #[tokio::test(start_paused = true)]
 async fn messages_with_random_delays_stay_in_order() {
-    for seed in 0..3 {
-        println!("seed {seed}");
-        let app = app(
-            testing::app(&["connector"], &["chat*3", "area*2"]).state(seed),
-            true,
-        )
-        .state(seed);
-        let app = TestApp::start(app).await;
-        flood(&app, 200, 200).await;
-    }
+    stay_in_order(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_with_other_delays_stay_in_order() {
+    stay_in_order(2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_with_yet_other_delays_stay_in_order() {
+    stay_in_order(3).await;
 }
 
 /// In a debug build a smaller flood, since the race is the same and the time is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn messages_stay_in_order_on_many_threads() {
-    let (clients, each) = if cfg!(debug_assertions) {
-        (100, 100)
-    } else {
-        (1000, 1000)
-    };
-    let app = TestApp::start(app(
-        testing::app(&["connector"], &["chat*3", "area*2"]),
-        false,
-    ))
-    .await;
+    let (clients, each) = if cfg!(debug_assertions) { (100, 100) } else { (1000, 1000) };
+    let app = TestApp::start(app(testing::app(&["connector"], &["chat*3", "area*2"]), false)).await;
     flood(&app, clients, each).await;
 }

@@ -14,25 +14,15 @@ async fn tell_and_wait(session: Session) -> Result<()> {
 }
 
 fn all(server: Server) -> Server {
-    server
-        .on("a.wait", log)
-        .on("a.overtake", log.concurrent(2))
-        .on("a.tell", tell_and_wait)
+    server.on("a.wait", log).on("a.overtake", log.concurrent(2)).on("a.tell", tell_and_wait)
 }
 
 async fn start() -> TestApp {
-    let app = testing::app_with(
-        &["connector"],
-        &["chat", "area"],
-        "[frontend]\nheartbeat = 1",
-    )
-    .state(Log::default());
+    let app = testing::app_with(&["connector"], &["chat", "area"], "[frontend]\nheartbeat = 1")
+        .state(Log::default());
     let app = app.server(all(Server::frontend("connector")));
-    TestApp::start(
-        app.server(all(Server::backend("chat")))
-            .server(all(Server::backend("area"))),
-    )
-    .await
+    TestApp::start(app.server(all(Server::backend("chat"))).server(all(Server::backend("area"))))
+        .await
 }
 
 /// Asks for these waits at once, and says in which order they were done.
@@ -85,10 +75,7 @@ async fn a_concurrent_handler_holds_nobody() {
 async fn different_servers_work_beside_each_other() {
     let app = start().await;
     let client = app.connect("connector-1").await;
-    tokio::join!(
-        client.request("chat.a.wait", 90),
-        client.request("area.a.wait", 30)
-    );
+    tokio::join!(client.request("chat.a.wait", 90), client.request("area.a.wait", 30));
     assert_eq!(logged(&app), ["30", "90"]);
 }
 
@@ -97,10 +84,7 @@ async fn a_slow_handler_holds_its_own_session_alone() {
     let app = start().await;
     for kind in ["connector", "chat"] {
         let route = format!("{kind}.a.wait");
-        let (slow, other) = (
-            app.connect("connector-1").await,
-            app.connect("connector-1").await,
-        );
+        let (slow, other) = (app.connect("connector-1").await, app.connect("connector-1").await);
         let begun = Instant::now();
         let quick = async {
             other.request(&route, 1).await;

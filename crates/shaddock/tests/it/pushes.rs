@@ -22,16 +22,9 @@ async fn push_me(session: Session) -> Result<()> {
 
 async fn start() -> TestApp {
     let app = testing::app(&["connector*2", "gate"], &["chat"]);
-    let connector = Server::frontend("connector")
-        .on("a.login", login)
-        .on("a.pushMe", push_me);
+    let connector = Server::frontend("connector").on("a.login", login).on("a.pushMe", push_me);
     let chat = Server::backend("chat").on("a.pushMe", push_me);
-    TestApp::start(
-        app.server(connector)
-            .server(Server::frontend("gate"))
-            .server(chat),
-    )
-    .await
+    TestApp::start(app.server(connector).server(Server::frontend("gate")).server(chat)).await
 }
 
 async fn enter(app: &TestApp, connector: &str, uid: &str, team: &str) -> (TestClient, Member) {
@@ -76,14 +69,9 @@ async fn everyone_inside_hears_the_same_in_the_same_order() {
         lobby.push("onChat", &number).unwrap();
     }
     let numbers = |heard: Vec<(String, Value)>| -> Vec<u64> {
-        heard
-            .into_iter()
-            .map(|(_, number)| number.as_u64().unwrap())
-            .collect()
+        heard.into_iter().map(|(_, number)| number.as_u64().unwrap()).collect()
     };
-    let [py, al, bo] = heard([&mut py_client, &mut al_client, &mut bo_client])
-        .await
-        .map(numbers);
+    let [py, al, bo] = heard([&mut py_client, &mut al_client, &mut bo_client]).await.map(numbers);
     assert_eq!(py, (0..300).collect::<Vec<_>>());
     assert_eq!(al, (0..200).collect::<Vec<_>>());
     assert_eq!(bo, (100..300).collect::<Vec<_>>());
@@ -101,17 +89,9 @@ async fn one_member_is_pushed_to_on_every_connection() {
     }
     lobby.push_to("py", "onChat", &json!("psst")).unwrap();
     let told = once("onChat", json!("psst"));
-    assert_eq!(
-        heard([&mut here, &mut there, &mut al_client]).await,
-        [told.clone(), told, vec![]]
-    );
-    let fault = lobby
-        .push_to("nobody", "onChat", &json!("psst"))
-        .unwrap_err();
-    assert_eq!(
-        (fault.code(), fault.reason()),
-        (500, "nobody is not in lobby")
-    );
+    assert_eq!(heard([&mut here, &mut there, &mut al_client]).await, [told.clone(), told, vec![]]);
+    let fault = lobby.push_to("nobody", "onChat", &json!("psst")).unwrap_err();
+    assert_eq!((fault.code(), fault.reason()), (500, "nobody is not in lobby"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,10 +119,7 @@ async fn a_uid_is_pushed_to_wherever_it_is() {
     cluster(&app).push("py", "onUid", &json!(1)).unwrap();
     cluster(&app).push("nobody", "onUid", &json!(1)).unwrap();
     let told = once("onUid", json!(1));
-    assert_eq!(
-        heard([&mut here, &mut there, &mut al_client]).await,
-        [told.clone(), told, vec![]]
-    );
+    assert_eq!(heard([&mut here, &mut there, &mut al_client]).await, [told.clone(), told, vec![]]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,37 +132,13 @@ async fn a_broadcast_reaches_those_it_is_for() {
     let of_team = |team: &str| Map::from_iter([("team".to_owned(), json!(team))]);
     for (to, expected) in [
         (Broadcast::default(), [true, true, false, false]),
-        (
-            Broadcast {
-                with: of_team("blue"),
-                unbound: false,
-            },
-            [false, true, false, false],
-        ),
-        (
-            Broadcast {
-                with: of_team("green"),
-                unbound: true,
-            },
-            [false, false, false, false],
-        ),
-        (
-            Broadcast {
-                unbound: true,
-                ..Broadcast::default()
-            },
-            [true, true, true, false],
-        ),
+        (Broadcast { with: of_team("blue"), unbound: false }, [false, true, false, false]),
+        (Broadcast { with: of_team("green"), unbound: true }, [false, false, false, false]),
+        (Broadcast { unbound: true, ..Broadcast::default() }, [true, true, true, false]),
     ] {
-        cluster(&app)
-            .broadcast("connector", "onAll", &json!({}), to.clone())
-            .unwrap();
+        cluster(&app).broadcast("connector", "onAll", &json!({}), to.clone()).unwrap();
         let heard = heard([&mut red, &mut blue, &mut unbound, &mut elsewhere]).await;
-        assert_eq!(
-            heard.map(|pushes| pushes == once("onAll", json!({}))),
-            expected,
-            "{to:?}"
-        );
+        assert_eq!(heard.map(|pushes| pushes == once("onAll", json!({}))), expected, "{to:?}");
     }
 }
 
@@ -229,10 +182,7 @@ async fn start_with_schemas(use_protobuf: bool) -> TestApp {
         ("clientProtos.json", client_protos.to_string()),
         ("shaddock.toml", toml),
     ];
-    let files: Vec<_> = files
-        .iter()
-        .map(|(name, text)| (*name, text.as_str()))
-        .collect();
+    let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let config = Config::embedded(&files, Some("development"), &Overrides::default()).unwrap();
     let connector = Server::frontend("connector").on("a.login", login);
     let chat = Server::backend("chat").on("a.answer", answer);
@@ -252,19 +202,12 @@ async fn a_push_that_does_not_fit_its_schema_fails_where_it_is_sent() {
             lobby.push("onMove", &bad).unwrap_err(),
             lobby.push_to("py", "onMove", &bad).unwrap_err(),
             lobby.join_telling(py.clone(), "onMove", &bad).unwrap_err(),
-            channels
-                .push_to(std::slice::from_ref(&py), "onMove", &bad)
-                .unwrap_err(),
+            channels.push_to(std::slice::from_ref(&py), "onMove", &bad).unwrap_err(),
             cluster(&app).push("py", "onMove", &bad).unwrap_err(),
-            cluster(&app)
-                .broadcast("connector", "onMove", &bad, Broadcast::default())
-                .unwrap_err(),
+            cluster(&app).broadcast("connector", "onMove", &bad, Broadcast::default()).unwrap_err(),
         ] {
             let reason = fault.reason();
-            assert!(
-                reason.contains("onMove") && reason.contains('x'),
-                "{reason}"
-            );
+            assert!(reason.contains("onMove") && reason.contains('x'), "{reason}");
         }
         assert_eq!(heard([&mut client]).await, [vec![]]);
         let good = json!({ "x": 3, "who": "你好 😀" });
@@ -278,9 +221,6 @@ async fn requests_and_answers_may_have_schemas() {
     for use_protobuf in [true, false] {
         let app = start_with_schemas(use_protobuf).await;
         let client = app.connect("connector-1").await;
-        assert_eq!(
-            client.request("chat.a.answer", json!({ "z": 9 })).await,
-            json!({ "x": 5 })
-        );
+        assert_eq!(client.request("chat.a.answer", json!({ "z": 9 })).await, json!({ "x": 5 }));
     }
 }

@@ -18,10 +18,7 @@ pub(crate) struct Raw {
 impl Raw {
     /// A connection that has said nothing yet.
     pub(crate) async fn connect(app: &TestApp) -> Raw {
-        Raw {
-            wire: app.wire("connector-1").await,
-            packages: Packages::default(),
-        }
+        Raw { wire: app.wire("connector-1").await, packages: Packages::default() }
     }
 
     /// A connection that is through its handshake.
@@ -54,10 +51,8 @@ impl Raw {
     /// The next package; `None` when the server has closed.
     pub(crate) async fn package(&mut self) -> Option<Package> {
         loop {
-            if let Some(package) = self
-                .packages
-                .next(Package::MAX_BODY)
-                .expect("a server keeps to the rules")
+            if let Some(package) =
+                self.packages.next(Package::MAX_BODY).expect("a server keeps to the rules")
             {
                 return Some(package);
             }
@@ -96,31 +91,17 @@ impl Raw {
 
 /// The bytes of a package.
 pub(crate) fn package(kind: Kind, body: impl Into<Bytes>) -> Bytes {
-    Package {
-        kind,
-        body: body.into(),
-    }
-    .encode()
-    .unwrap()
+    Package { kind, body: body.into() }.encode().unwrap()
 }
 
 /// The bytes of a request.
 pub(crate) fn request(id: u32, route: &'static str, body: &'static str) -> Bytes {
-    Message::Request {
-        id,
-        route: WireRoute::Text(route.into()),
-        body: body.into(),
-    }
-    .package()
-    .unwrap()
+    Message::Request { id, route: WireRoute::Text(route.into()), body: body.into() }
+        .package()
+        .unwrap()
 }
 
 /// The bytes of a notify.
 pub(crate) fn notify(route: &'static str, body: &'static str) -> Bytes {
-    Message::Notify {
-        route: WireRoute::Text(route.into()),
-        body: body.into(),
-    }
-    .package()
-    .unwrap()
+    Message::Notify { route: WireRoute::Text(route.into()), body: body.into() }.package().unwrap()
 }

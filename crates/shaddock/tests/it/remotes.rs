@@ -64,10 +64,7 @@ impl Work for Worker {
 }
 
 fn work(server: &ServerHandle) -> Worker {
-    Worker {
-        id: Some(server.id().clone()),
-        ..Worker::default()
-    }
+    Worker { id: Some(server.id().clone()), ..Worker::default() }
 }
 
 /// Which server the session's messages go to.
@@ -139,14 +136,8 @@ async fn calls_and_messages_of_a_session_go_to_the_same_server() {
     for room in ["lobby", "attic", "cellar", "garden"] {
         let client = app.connect("connector-1").await;
         // Without a room there is no key, and so no server.
-        assert_eq!(
-            client.request("chat.a.here", json!({})).await,
-            json!({ "code": 500 })
-        );
-        assert_eq!(
-            client.request("connector.a.mine", json!({})).await,
-            json!({ "code": 500 })
-        );
+        assert_eq!(client.request("chat.a.here", json!({})).await, json!({ "code": 500 }));
+        assert_eq!(client.request("connector.a.mine", json!({})).await, json!({ "code": 500 }));
         client.request("connector.a.setRoom", room).await;
         let owner = json!(caller(&app).on(room).unwrap().server());
         assert_eq!(client.request("connector.a.mine", json!({})).await, owner);
@@ -158,10 +149,7 @@ async fn calls_and_messages_of_a_session_go_to_the_same_server() {
 async fn any_is_one_of_them() {
     let app = start("").await;
     let who = caller(&app).any().unwrap().who().await.unwrap();
-    assert!(
-        ["chat-1", "chat-2", "chat-3"].contains(&who.as_str()),
-        "{who}"
-    );
+    assert!(["chat-1", "chat-2", "chat-3"].contains(&who.as_str()), "{who}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,18 +159,9 @@ async fn all_of_them_answer_at_once() {
     let mut answers = caller(&app).all().wait(1_000).await;
     assert!(begun.elapsed() < Duration::from_secs(2));
     answers.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let answers: Vec<_> = answers
-        .into_iter()
-        .map(|(server, answer)| (server, answer.unwrap()))
-        .collect();
-    assert_eq!(
-        answers,
-        [
-            (id("chat-1"), 1_000),
-            (id("chat-2"), 1_000),
-            (id("chat-3"), 1_000)
-        ]
-    );
+    let answers: Vec<_> =
+        answers.into_iter().map(|(server, answer)| (server, answer.unwrap())).collect();
+    assert_eq!(answers, [(id("chat-1"), 1_000), (id("chat-2"), 1_000), (id("chat-3"), 1_000)]);
     for (server, answer) in caller(&app).all().refuse(String::new()).await {
         assert_eq!(answer.unwrap_err().code(), 403, "{server}");
     }
@@ -220,18 +199,13 @@ async fn a_slow_call_holds_no_other() {
 #[tokio::test(start_paused = true)]
 async fn a_fault_of_a_remote_passes_through_to_the_client() {
     let app = start("").await;
-    let fault = caller(&app)
-        .at(&id("chat-1"))
-        .refuse("attic".to_owned())
-        .await
-        .unwrap_err();
-    assert_eq!((fault.code(), fault.reason()), (403, "not in here"));
+    let fault = caller(&app).at(&id("chat-1")).refuse("attic".to_owned()).await.unwrap_err();
+    assert_eq!(
+        (fault.code(), fault.reason()),
+        (403, "Work.refuse on chat-1 failed: 403: not in here")
+    );
     let client = app.connect("connector-1").await;
-    let reply = client
-        .client()
-        .request_raw("connector.a.refused", "{}".into())
-        .await
-        .unwrap();
+    let reply = client.client().request_raw("connector.a.refused", "{}".into()).await.unwrap();
     assert_eq!(reply, r#"{"code":403,"room":"lobby"}"#);
 }
 
@@ -246,12 +220,7 @@ async fn a_panic_in_a_remote_is_a_fault() {
 /// That an error says which server was called, which method, and why it failed.
 fn says(fault: &Fault, server: &str, method: &str, why: &str) {
     let reason = fault.reason();
-    assert!(
-        [server, method, why]
-            .iter()
-            .all(|part| reason.contains(part)),
-        "{reason}"
-    );
+    assert!([server, method, why].iter().all(|part| reason.contains(part)), "{reason}");
     assert_eq!(&fault.to_body()[..], br#"{"code":500}"#);
 }
 
@@ -263,11 +232,7 @@ async fn a_call_to_nobody_says_so() {
     let fault = caller(&app).at(&id("chat-9")).note(1).unwrap_err();
     says(&fault, "chat-9", "Work.note", "is not in the cluster");
     // A server of another kind has no such remote.
-    let fault = caller(&app)
-        .at(&id("connector-1"))
-        .add(1, 2)
-        .await
-        .unwrap_err();
+    let fault = caller(&app).at(&id("connector-1")).add(1, 2).await.unwrap_err();
     says(&fault, "connector-1", "Work.add", "no remote");
 }
 
@@ -275,17 +240,9 @@ async fn a_call_to_nobody_says_so() {
 async fn a_call_that_takes_too_long_says_so() {
     let app = start("[remotes]\ndeadline = 1").await;
     let begun = Instant::now();
-    let fault = caller(&app)
-        .at(&id("chat-1"))
-        .wait(5_000)
-        .await
-        .unwrap_err();
+    let fault = caller(&app).at(&id("chat-1")).wait(5_000).await.unwrap_err();
     says(&fault, "chat-1", "Work.wait", "did not answer in time");
-    assert!(
-        (1_000..1_200).contains(&begun.elapsed().as_millis()),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!((1_000..1_200).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,17 +255,8 @@ async fn calls_to_a_server_that_dies_end() {
         app.cut("chat-1");
     });
     says(&answer.unwrap_err(), "chat-1", "Work.wait", "went away");
-    assert!(
-        begun.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        begun.elapsed()
-    );
-    says(
-        &work.add(1, 2).await.unwrap_err(),
-        "chat-1",
-        "Work.add",
-        "is not in the cluster",
-    );
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    says(&work.add(1, 2).await.unwrap_err(), "chat-1", "Work.add", "is not in the cluster");
     // Its keys have other owners.
     for key in 0..20 {
         let owner = caller(&app).on(&key.to_string()).unwrap();
@@ -336,10 +284,7 @@ async fn the_requests_of_clients_to_a_server_that_dies_are_answered() {
         app.cut("chat-1");
     });
     assert_eq!(reply, json!({ "code": 500 }));
-    assert_eq!(
-        client.request("chat.a.hang", json!({})).await,
-        json!({ "code": 500 })
-    );
+    assert_eq!(client.request("chat.a.hang", json!({})).await, json!({ "code": 500 }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -361,15 +306,10 @@ async fn a_rule_of_ones_own_chooses_among_those_that_live() {
     }
     let app = testing::app(&["connector"], &["chat*3"]);
     let connector = Server::frontend("connector").on("a.choose", choose);
-    let chat = Server::backend("chat")
-        .on("a.here", here)
-        .route_with(|session, servers| {
-            let index: usize = session.get("index")?;
-            servers
-                .get(index)
-                .cloned()
-                .ok_or_else(|| Fault::new(404, "no such server"))
-        });
+    let chat = Server::backend("chat").on("a.here", here).route_with(|session, servers| {
+        let index: usize = session.get("index")?;
+        servers.get(index).cloned().ok_or_else(|| Fault::new(404, "no such server"))
+    });
     let app = TestApp::start(app.server(connector).server(chat)).await;
     let client = app.connect("connector-1").await;
     let mut here = Vec::<Value>::new();
@@ -377,15 +317,7 @@ async fn a_rule_of_ones_own_chooses_among_those_that_live() {
         client.request("connector.a.choose", index).await;
         here.push(client.request("chat.a.here", json!({})).await);
     }
-    assert_eq!(
-        here,
-        [
-            json!("chat-3"),
-            json!("chat-1"),
-            json!("chat-2"),
-            json!({ "code": 404 })
-        ]
-    );
+    assert_eq!(here, [json!("chat-3"), json!("chat-1"), json!("chat-2"), json!({ "code": 404 })]);
     app.cut("chat-1");
     sleep(Duration::from_secs(10)).await;
     client.request("connector.a.choose", 0).await;
@@ -421,9 +353,7 @@ async fn remotes_find_the_state_of_their_server() {
     }
     let app = testing::app(&["connector"], &["chat*2"]);
     let chat = Server::backend("chat")
-        .remote(Work::serve(|server| {
-            Named(State(server.state().expect("it was made before")))
-        }))
+        .remote(Work::serve(|server| Named(State(server.state().expect("it was made before")))))
         .state(|server| Name(format!("state-of-{}", server.id())));
     let app = TestApp::start(app.server(Server::frontend("connector")).server(chat)).await;
     for server in ["chat-1", "chat-2"] {

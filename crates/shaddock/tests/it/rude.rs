@@ -22,9 +22,8 @@ async fn who(session: Session) -> Result<()> {
 async fn start(toml: &str) -> TestApp {
     let app = testing::app_with(&["connector", "gate"], &["chat"], toml);
     let both = |server: Server| server.on("a.echo", echo).on("a.who", who);
-    let app = app
-        .server(both(Server::frontend("connector")))
-        .server(both(Server::frontend("gate")));
+    let app =
+        app.server(both(Server::frontend("connector"))).server(both(Server::frontend("gate")));
     TestApp::start(app.server(both(Server::backend("chat")))).await
 }
 
@@ -40,27 +39,14 @@ const FAILED: &str = r#"{"code":500}"#;
 async fn a_body_that_is_no_json_comes_in_as_an_empty_object() {
     let app = start("").await;
     let mut client = Raw::enter(&app).await;
-    for (id, body) in (1..).zip([
-        &b""[..],
-        b"{",
-        b"nonsense",
-        b"\xff\xfe",
-        b"{\"a\":\"\xff\"}",
-    ]) {
+    for (id, body) in (1..).zip([&b""[..], b"{", b"nonsense", b"\xff\xfe", b"{\"a\":\"\xff\"}"]) {
         for route in ["connector.a.echo", "chat.a.echo"] {
             let route = WireRoute::Text(route.into());
-            let request = Message::Request {
-                id,
-                route,
-                body: Bytes::from_static(body),
-            };
+            let request = Message::Request { id, route, body: Bytes::from_static(body) };
             client.send(request.package().unwrap()).await;
             let (answered, reply) = client.answer().await;
             assert_eq!(answered, id);
-            assert!(
-                reply == "{}" || reply.contains('\u{fffd}'),
-                "{body:?}: {reply}"
-            );
+            assert!(reply == "{}" || reply.contains('\u{fffd}'), "{body:?}: {reply}");
         }
     }
 }
@@ -69,15 +55,9 @@ async fn a_body_that_is_no_json_comes_in_as_an_empty_object() {
 async fn json_of_any_shape_is_a_body() {
     let app = start("").await;
     let mut client = Raw::enter(&app).await;
-    for (id, body) in (1..).zip([
-        "[]",
-        "[1,[2]]",
-        "null",
-        "true",
-        "0",
-        r#""text""#,
-        r#"{"__proto__":1}"#,
-    ]) {
+    for (id, body) in
+        (1..).zip(["[]", "[1,[2]]", "null", "true", "0", r#""text""#, r#"{"__proto__":1}"#])
+    {
         for route in ["connector.a.echo", "chat.a.echo"] {
             client.ask(id, route, body).await;
             let expected = if body == "null" { "{}" } else { body };
@@ -113,11 +93,7 @@ async fn every_route_that_leads_nowhere_is_answered() {
         assert_eq!(client.answer().await, (id, FAILED.to_owned()), "{route:?}");
     }
     for (id, code) in (100..).zip([0, 1, 65_535]) {
-        let request = Message::Request {
-            id,
-            route: WireRoute::Code(code),
-            body: "{}".into(),
-        };
+        let request = Message::Request { id, route: WireRoute::Code(code), body: "{}".into() };
         client.send(request.package().unwrap()).await;
         assert_eq!(client.answer().await, (id, FAILED.to_owned()), "{code}");
     }
@@ -175,10 +151,7 @@ async fn what_comes_before_the_handshake_is_answered_after_it() {
     client.ask(1, "connector.a.echo", "1").await;
     client.say(Kind::Handshake, HANDSHAKE).await;
     client.ask(2, "chat.a.echo", "2").await;
-    assert_eq!(
-        client.said().await.map(|package| package.kind),
-        Some(Kind::Handshake)
-    );
+    assert_eq!(client.said().await.map(|package| package.kind), Some(Kind::Handshake));
     client.say(Kind::Ack, "").await;
     assert_eq!(client.answer().await, (1, "1".to_owned()));
     assert_eq!(client.answer().await, (2, "2".to_owned()));
@@ -260,13 +233,7 @@ async fn heads_that_claim_everything_cost_nothing() {
 async fn those_who_say_nothing_or_half_of_it_are_closed() {
     let app = start("").await;
     let mut clients = Vec::new();
-    for bytes in [
-        &b""[..],
-        b"\x01",
-        b"\x01\0\0",
-        b"\x01\0\0\x20{\"sys\"",
-        b"\x03\0\0\0",
-    ] {
+    for bytes in [&b""[..], b"\x01", b"\x01\0\0", b"\x01\0\0\x20{\"sys\"", b"\x03\0\0\0"] {
         for _ in 0..20 {
             let mut client = Raw::connect(&app).await;
             client.send(Bytes::from_static(bytes)).await;
@@ -288,11 +255,7 @@ async fn who_never_answers_a_heartbeat_is_closed() {
     let begun = tokio::time::Instant::now();
     let mut client = Raw::enter(&app).await;
     client.closed().await;
-    assert!(
-        (6_000..6_100).contains(&begun.elapsed().as_millis()),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!((6_000..6_100).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     // Whoever does answer stays, and any package is a sign of life.
     let honest = app.connect("connector-1").await;
     let mut chatty = Raw::enter(&app).await;

@@ -31,10 +31,7 @@ async fn remove(session: Session) -> Result<()> {
 /// Sets many at once, and gives back what this server's own session says then.
 async fn update(session: Session, Msg(values): Msg<Map<String, Value>>) -> Result<Value> {
     session.update(values).await?;
-    Ok(json!([
-        session.get::<Value>("value")?,
-        session.get::<Value>("other")?
-    ]))
+    Ok(json!([session.get::<Value>("value")?, session.get::<Value>("other")?]))
 }
 
 async fn who(session: Session) -> Result<Value> {
@@ -59,8 +56,7 @@ fn both(server: Server) -> Server {
 async fn start() -> TestApp {
     let app = testing::app(&["connector"], &["chat*2"]);
     TestApp::start(
-        app.server(both(Server::frontend("connector")))
-            .server(both(Server::backend("chat"))),
+        app.server(both(Server::frontend("connector"))).server(both(Server::backend("chat"))),
     )
     .await
 }
@@ -73,18 +69,10 @@ async fn what_one_server_sets_the_others_see() {
     let app = start().await;
     for [here, there] in SIDES {
         let client = app.connect("connector-1").await;
-        client
-            .request(&format!("{here}.a.set"), json!({ "x": 1 }))
-            .await;
-        assert_eq!(
-            client.request(&format!("{there}.a.get"), json!({})).await,
-            json!({ "x": 1 })
-        );
+        client.request(&format!("{here}.a.set"), json!({ "x": 1 })).await;
+        assert_eq!(client.request(&format!("{there}.a.get"), json!({})).await, json!({ "x": 1 }));
         client.request(&format!("{there}.a.set"), json!([2])).await;
-        assert_eq!(
-            client.request(&format!("{here}.a.get"), json!({})).await,
-            json!([2])
-        );
+        assert_eq!(client.request(&format!("{here}.a.get"), json!({})).await, json!([2]));
     }
 }
 
@@ -97,22 +85,13 @@ async fn what_was_never_set_or_is_another_type_is_a_fault() {
             client.request(&format!("{here}.a.get"), json!({})).await,
             json!({ "code": 500 })
         );
-        client
-            .request(&format!("{here}.a.set"), json!("text"))
-            .await;
+        client.request(&format!("{here}.a.set"), json!("text")).await;
         assert_eq!(
-            client
-                .request(&format!("{here}.a.getNumber"), json!({}))
-                .await,
+            client.request(&format!("{here}.a.getNumber"), json!({})).await,
             json!({ "code": 500 })
         );
         client.request(&format!("{here}.a.set"), json!(7)).await;
-        assert_eq!(
-            client
-                .request(&format!("{here}.a.getNumber"), json!({}))
-                .await,
-            7
-        );
+        assert_eq!(client.request(&format!("{here}.a.getNumber"), json!({})).await, 7);
     }
 }
 
@@ -122,12 +101,7 @@ async fn what_is_removed_is_gone_everywhere() {
     for [here, there] in SIDES {
         let client = app.connect("connector-1").await;
         client.request(&format!("{here}.a.set"), json!(1)).await;
-        assert_eq!(
-            client
-                .request(&format!("{there}.a.remove"), json!({}))
-                .await,
-            json!({})
-        );
+        assert_eq!(client.request(&format!("{there}.a.remove"), json!({})).await, json!({}));
         assert_eq!(
             client.request(&format!("{here}.a.get"), json!({})).await,
             json!({ "code": 500 })
@@ -145,19 +119,11 @@ async fn several_settings_change_in_one_step() {
     for [here, there] in SIDES {
         let client = app.connect("connector-1").await;
         let values = json!({ "value": 1, "other": [2] });
-        assert_eq!(
-            client.request(&format!("{here}.a.update"), values).await,
-            json!([1, [2]])
-        );
-        assert_eq!(
-            client.request(&format!("{there}.a.get"), json!({})).await,
-            1
-        );
+        assert_eq!(client.request(&format!("{here}.a.update"), values).await, json!([1, [2]]));
+        assert_eq!(client.request(&format!("{there}.a.get"), json!({})).await, 1);
         // What is not named stays.
         assert_eq!(
-            client
-                .request(&format!("{there}.a.update"), json!({ "value": 3 }))
-                .await,
+            client.request(&format!("{there}.a.update"), json!({ "value": 3 })).await,
             json!([3, [2]])
         );
     }
@@ -170,10 +136,7 @@ async fn a_session_is_the_same_on_every_server() {
     let before = client.request("connector.a.who", json!({})).await;
     assert_eq!(before["frontend"], "connector-1");
     assert_eq!(before["address"], "127.0.0.1:0");
-    assert_eq!(
-        (&before["uid"], &before["member"]),
-        (&json!(null), &json!(null))
-    );
+    assert_eq!((&before["uid"], &before["member"]), (&json!(null), &json!(null)));
     assert_eq!(client.request("chat.a.who", json!({})).await, before);
     client.request("chat.a.bind", json!("py")).await;
     let after = client.request("connector.a.who", json!({})).await;
@@ -198,20 +161,10 @@ async fn a_session_has_one_user() {
     let app = start().await;
     for [here, there] in SIDES {
         let client = app.connect("connector-1").await;
+        assert_eq!(client.request(&format!("{here}.a.bind"), json!("py")).await, json!({}));
+        assert_eq!(client.request(&format!("{there}.a.bind"), json!("py")).await, json!({}));
         assert_eq!(
-            client.request(&format!("{here}.a.bind"), json!("py")).await,
-            json!({})
-        );
-        assert_eq!(
-            client
-                .request(&format!("{there}.a.bind"), json!("py"))
-                .await,
-            json!({})
-        );
-        assert_eq!(
-            client
-                .request(&format!("{there}.a.bind"), json!("al"))
-                .await,
+            client.request(&format!("{there}.a.bind"), json!("al")).await,
             json!({ "code": 500 })
         );
     }
@@ -223,25 +176,14 @@ async fn a_session_that_was_unbound_may_be_someone_else() {
     for [here, there] in SIDES {
         let client = app.connect("connector-1").await;
         client.request(&format!("{here}.a.bind"), json!("py")).await;
-        assert_eq!(
-            client
-                .request(&format!("{there}.a.unbind"), json!({}))
-                .await,
-            json!({})
-        );
+        assert_eq!(client.request(&format!("{there}.a.unbind"), json!({})).await, json!({}));
         for kind in [here, there] {
             assert_eq!(
                 client.request(&format!("{kind}.a.who"), json!({})).await["uid"],
                 json!(null)
             );
         }
-        assert_eq!(
-            client.request(&format!("{here}.a.bind"), json!("al")).await,
-            json!({})
-        );
-        assert_eq!(
-            client.request(&format!("{there}.a.who"), json!({})).await["uid"],
-            "al"
-        );
+        assert_eq!(client.request(&format!("{here}.a.bind"), json!("al")).await, json!({}));
+        assert_eq!(client.request(&format!("{there}.a.who"), json!({})).await["uid"], "al");
     }
 }

@@ -35,10 +35,8 @@ fn app(metrics_port: Option<u16>, bind: &str) -> (App, mpsc::UnboundedReceiver<(
         { "id": "connector-1", "host": "127.0.0.1", "clientPort": 3050, "frontend": true },
     ] } });
     let master = json!({ "development": { "id": "master", "host": "127.0.0.1", "port": metrics_port.unwrap_or(3005) } });
-    let toml = format!(
-        "[frontend]\nbind = {bind:?}\n[metrics]\nenabled = {}",
-        metrics_port.is_some()
-    );
+    let toml =
+        format!("[frontend]\nbind = {bind:?}\n[metrics]\nenabled = {}", metrics_port.is_some());
     let files = [
         ("servers.json", servers.to_string()),
         ("master.json", master.to_string()),
@@ -46,15 +44,10 @@ fn app(metrics_port: Option<u16>, bind: &str) -> (App, mpsc::UnboundedReceiver<(
     ];
     let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
     let config = Config::embedded(&files, Some("development"), &Overrides::default()).unwrap();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "one message for each session of the test"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "one message for each session of the test")]
     let (sender, ended) = mpsc::unbounded_channel();
-    let connector = Server::frontend("connector")
-        .on("a.echo", echo)
-        .on("a.fails", fails)
-        .on_close(closed);
+    let connector =
+        Server::frontend("connector").on("a.echo", echo).on("a.fails", fails).on_close(closed);
     (App::new(config).state(sender).server(connector), ended)
 }
 
@@ -78,24 +71,13 @@ async fn tcp_and_websocket_share_a_port() {
     let running = app.start().await.unwrap();
     let address = address(&running);
     for scheme in ["tcp", "ws"] {
-        let client = Client::connect(&format!("{scheme}://{address}"))
-            .await
-            .unwrap();
+        let client = Client::connect(&format!("{scheme}://{address}")).await.unwrap();
         let said = json!({ "text": "你好 😀" });
-        assert_eq!(
-            client
-                .request::<Value>("connector.a.echo", &said)
-                .await
-                .unwrap(),
-            said
-        );
+        assert_eq!(client.request::<Value>("connector.a.echo", &said).await.unwrap(), said);
         client.disconnect().await;
     }
     let page = get(address, "/").await;
-    assert!(
-        page.starts_with("HTTP/1.1 ") && page.contains("This is connector-1"),
-        "{page}"
-    );
+    assert!(page.starts_with("HTTP/1.1 ") && page.contains("This is connector-1"), "{page}");
     assert!(running.stop().await);
 }
 
@@ -105,17 +87,9 @@ async fn the_counters_and_the_health_are_pages() {
     let pages = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let (app, mut ended) = app(Some(port), "127.0.0.1:0");
     let running = app.start().await.unwrap();
-    let client = Client::connect(&format!("tcp://{}", address(&running)))
-        .await
-        .unwrap();
-    client
-        .request::<Value>("connector.a.echo", 1)
-        .await
-        .unwrap();
-    client
-        .request::<Value>("connector.a.fails", 1)
-        .await
-        .unwrap();
+    let client = Client::connect(&format!("tcp://{}", address(&running))).await.unwrap();
+    client.request::<Value>("connector.a.echo", 1).await.unwrap();
+    client.request::<Value>("connector.a.fails", 1).await.unwrap();
 
     let health = get(pages, "/health").await;
     let (head, body) = health.split_once("\r\n\r\n").unwrap();
@@ -137,10 +111,7 @@ async fn the_counters_and_the_health_are_pages() {
     client.disconnect().await;
     ended.recv().await.unwrap();
     assert!(running.stop().await);
-    assert!(
-        TcpStream::connect(pages).await.is_err(),
-        "the pages are gone with the application"
-    );
+    assert!(TcpStream::connect(pages).await.is_err(), "the pages are gone with the application");
 }
 
 #[tokio::test]
@@ -149,9 +120,7 @@ async fn every_reason_to_close_is_counted() {
     let pages = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let (app, mut ended) = app(Some(port), "127.0.0.1:0");
     let running = app.start().await.unwrap();
-    let client = Client::connect(&format!("ws://{}", address(&running)))
-        .await
-        .unwrap();
+    let client = Client::connect(&format!("ws://{}", address(&running))).await.unwrap();
     client.disconnect().await;
     ended.recv().await.unwrap();
     // A kick, a handshake that is none, a package that is none after one that is, and one too long.
@@ -189,11 +158,8 @@ async fn every_reason_to_close_is_counted() {
     let refused = ["http", "unknown_protocol"].map(|reason| {
         format!(r#"refused_connections_total{{server="connector-1",reason="{reason}"}} 1"#)
     });
-    let lines: Vec<_> = closed
-        .iter()
-        .chain(&refused)
-        .map(|line| format!("shaddock_{line}"))
-        .collect();
+    let lines: Vec<_> =
+        closed.iter().chain(&refused).map(|line| format!("shaddock_{line}")).collect();
     let lines: Vec<_> = lines.iter().map(String::as_str).collect();
     counted(pages, &lines).await;
     assert!(running.stop().await);
@@ -205,10 +171,7 @@ async fn counted(pages: SocketAddr, lines: &[&str]) {
     let waited = tokio::time::timeout(Duration::from_secs(10), async {
         loop {
             page = get(pages, "/metrics").await;
-            if lines
-                .iter()
-                .all(|line| page.lines().any(|other| other == *line))
-            {
+            if lines.iter().all(|line| page.lines().any(|other| other == *line)) {
                 return;
             }
         }
@@ -224,17 +187,11 @@ async fn an_address_that_is_taken_is_named() {
     let address = taken.local_addr().unwrap();
     let (front, _ended) = app(None, &address.to_string());
     let error = front.start().await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("connector-1 can't listen at {address}")
-    );
+    assert_eq!(error.to_string(), format!("connector-1 can't listen at {address}"));
     assert!(
         matches!(error, StartError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse)
     );
     let (pages, _ended) = app(Some(address.port()), "127.0.0.1:0");
     let error = pages.start().await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("the metrics page can't listen at {address}")
-    );
+    assert_eq!(error.to_string(), format!("the metrics page can't listen at {address}"));
 }

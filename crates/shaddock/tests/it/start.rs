@@ -23,15 +23,8 @@ async fn needs_chat(_: Rpc<WorkClient>) -> Result<()> {
 
 /// Why this does not start; `check` says the same.
 async fn refused(app: impl Fn() -> App) -> String {
-    let error = TestApp::try_start(app())
-        .await
-        .expect_err("it should not start")
-        .to_string();
-    let checked = app()
-        .check()
-        .await
-        .expect_err("it should not pass")
-        .to_string();
+    let error = TestApp::try_start(app()).await.expect_err("it should not start").to_string();
+    let checked = app().check().await.expect_err("it should not pass").to_string();
     assert_eq!(error, checked);
     error
 }
@@ -48,10 +41,8 @@ fn app() -> App {
 #[tokio::test(start_paused = true)]
 async fn every_state_that_is_missing_is_named() {
     let error = refused(|| {
-        let connector = connector()
-            .on("a.one", needs_state)
-            .on("a.two", handler)
-            .on_close(needs_state);
+        let connector =
+            connector().on("a.one", needs_state).on("a.two", handler).on_close(needs_state);
         app().server(connector)
     })
     .await;
@@ -107,39 +98,27 @@ async fn a_route_has_one_handler() {
 async fn a_route_has_a_handler_and_a_method() {
     for route in ["one", "", "a.b.c", "a.", ".b"] {
         let error = refused(|| app().server(connector().on(route, handler))).await;
-        assert!(
-            error.starts_with(&format!("no client can ask connector.{route}: ")),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("no client can ask connector.{route}: ")), "{error}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_is_defined_once() {
     let error = refused(|| app().server(connector()).server(connector())).await;
-    assert_eq!(
-        error,
-        "the application defines servers of kind connector twice"
-    );
+    assert_eq!(error, "the application defines servers of kind connector twice");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_has_a_name_that_servers_can_have() {
     let error = refused(|| app().server(connector()).server(Server::backend("no kind"))).await;
-    assert!(
-        error.starts_with("no kind of server can be called \"no kind\": "),
-        "{error}"
-    );
+    assert!(error.starts_with("no kind of server can be called \"no kind\": "), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_remote_is_for_one_kind() {
     let error =
         refused(|| app().server(connector().remote(Work::serve(|_| Worker::default())))).await;
-    assert_eq!(
-        error,
-        "Work is a remote of kind chat, and was given to servers of kind connector"
-    );
+    assert_eq!(error, "Work is a remote of kind chat, and was given to servers of kind connector");
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,28 +137,16 @@ async fn a_back_end_has_no_sessions_to_close() {
 
 #[tokio::test(start_paused = true)]
 async fn only_servers_of_the_configuration_can_be_chosen() {
-    let error = refused(|| {
-        testing::app(&["connector*2"], &[])
-            .server(connector())
-            .only(["connector-7"])
-    })
-    .await;
-    assert_eq!(
-        error,
-        "servers.json has no server connector-7; it has connector-1, connector-2"
-    );
+    let error =
+        refused(|| testing::app(&["connector*2"], &[]).server(connector()).only(["connector-7"]))
+            .await;
+    assert_eq!(error, "servers.json has no server connector-7; it has connector-1, connector-2");
     let app = TestApp::start(
-        testing::app(&["connector*2"], &[])
-            .server(connector())
-            .only(["connector-2"]),
+        testing::app(&["connector*2"], &[]).server(connector()).only(["connector-2"]),
     )
     .await;
-    let servers: Vec<_> = app
-        .app()
-        .servers()
-        .iter()
-        .map(|server| server.id().to_string())
-        .collect();
+    let servers: Vec<_> =
+        app.app().servers().iter().map(|server| server.id().to_string()).collect();
     assert_eq!(servers, ["connector-2"]);
 }
 
@@ -191,24 +158,15 @@ async fn schemas_that_are_wrong_are_named_by_their_file() {
     let servers = servers.to_string();
     let files = [
         ("servers.json", servers.as_str()),
-        (
-            "serverProtos.json",
-            r#"{ "onAdd": { "required nonsense x": 1 } }"#,
-        ),
+        ("serverProtos.json", r#"{ "onAdd": { "required nonsense x": 1 } }"#),
     ];
     let config = Config::embedded(&files, Some("development"), &Overrides::default()).unwrap();
-    let error = TestApp::try_start(App::new(config).server(connector()))
-        .await
-        .unwrap_err();
+    let error = TestApp::try_start(App::new(config).server(connector())).await.unwrap_err();
     assert!(matches!(error, StartError::Schemas { .. }), "{error}");
-    let source = std::error::Error::source(&error)
-        .expect("what is wrong")
-        .to_string();
+    let source = std::error::Error::source(&error).expect("what is wrong").to_string();
     let text = format!("{error}: {source}");
     assert!(
-        ["serverProtos.json", "onAdd", "nonsense"]
-            .iter()
-            .all(|part| text.contains(part)),
+        ["serverProtos.json", "onAdd", "nonsense"].iter().all(|part| text.contains(part)),
         "{text}"
     );
 }
@@ -229,8 +187,5 @@ async fn several_applications_run_in_one_process() {
     }
     one.stop().await;
     let client = other.connect("connector-1").await;
-    assert_eq!(
-        client.request("connector.a.which", json!({})).await,
-        "other"
-    );
+    assert_eq!(client.request("connector.a.which", json!({})).await, "other");
 }

@@ -23,10 +23,7 @@ impl Log {
 
 /// What an application's handlers wrote down since the last call.
 pub(crate) fn logged(app: &TestApp) -> Vec<String> {
-    app.app()
-        .state::<Log>()
-        .expect("the application has a log")
-        .take()
+    app.app().state::<Log>().expect("the application has a log").take()
 }
 
 /// Takes so many milliseconds, and gives them back.

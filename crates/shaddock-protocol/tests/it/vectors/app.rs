@@ -25,16 +25,8 @@ pub(super) fn connector(name: &str) -> Connector {
     let app = &VECTORS["transcript_app"];
     let options = &app["connectors"][name];
     let dictionary = || {
-        let handlers = app["handlers"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str);
-        let extra = app["dictionary_json"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(str_of);
+        let handlers = app["handlers"].as_object().unwrap().keys().map(String::as_str);
+        let extra = app["dictionary_json"].as_array().unwrap().iter().map(str_of);
         Arc::new(Dictionary::build(handlers, extra).unwrap())
     };
     let protos = || {
@@ -56,13 +48,7 @@ impl App {
     pub(super) fn new(name: &str) -> Self {
         let now = Instant::now();
         let server = Server::new(&connector(name), now);
-        Self {
-            server,
-            now,
-            full: name == "full",
-            sent: Vec::new(),
-            closed: None,
-        }
+        Self { server, now, full: name == "full", sent: Vec::new(), closed: None }
     }
 
     /// Gives bytes to the application, and what it sends back.
@@ -162,20 +148,11 @@ impl App {
 
     fn reply(&mut self, id: NonZeroU32, message: &Incoming, body: &Value) {
         let body = text::to_json(body).unwrap();
-        self.sent.push(
-            self.server
-                .voice()
-                .response(id, &message.route, &body)
-                .unwrap(),
-        );
+        self.sent.push(self.server.voice().response(id, &message.route, &body).unwrap());
     }
 
     /// Sends nothing if the body does not fit.
     fn push(&mut self, route: &str, body: &Value) {
-        self.sent.extend(
-            self.server
-                .voice()
-                .push(route, &text::to_json(body).unwrap()),
-        );
+        self.sent.extend(self.server.voice().push(route, &text::to_json(body).unwrap()));
     }
 }
