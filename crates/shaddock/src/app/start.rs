@@ -144,8 +144,8 @@ impl Running {
     /// Stops in order: front-ends with all that their clients have under way, back-ends, components
     /// in reverse, and at last the link to the others. Says whether everything ended by itself.
     ///
-    /// What has not ended when the deadline of `[stop]` has passed is dropped. A fifth of that time
-    /// is kept for components, however long clients take.
+    /// What has not ended when the deadline of `[stop]` has passed is not waited for, and ends with the
+    /// runtime at the latest. A fifth of that time is kept for components, however long clients take.
     pub async fn stop(&self) -> bool {
         self.app.stop();
         let whole = self.app.config().stop.deadline;

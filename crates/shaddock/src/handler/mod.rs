@@ -171,6 +171,7 @@ impl<Args: 'static, H: Handler<Args>> IntoEndpoint<Args> for H {
 #[derive(Debug)]
 pub struct ConcurrentArgs<Args>(PhantomData<fn(Args)>);
 
+#[diagnostic::do_not_recommend]
 impl<Args: 'static, H: Handler<Args>> IntoEndpoint<ConcurrentArgs<Args>> for Concurrent<H, Args> {
     fn into_endpoint(self) -> Endpoint {
         Endpoint {
