@@ -11,7 +11,7 @@ use std::{
 };
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 
 pub(crate) use self::open::read_more;
 pub use self::wire::HybridWire;
@@ -54,7 +54,7 @@ impl Hybrid {
     ///
     /// When the port is taken, or not ours to take.
     pub async fn bind(addr: impl ToSocketAddrs, config: HybridConfig) -> io::Result<Hybrid> {
-        let listener = TcpListener::bind(addr).await?;
+        let listener = listen(addr).await?;
         Ok(Hybrid { listener, config: Arc::new(config) })
     }
 
@@ -66,6 +66,23 @@ impl Hybrid {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
+}
+
+/// As many connections as the kernel holds until they are accepted. Tokio asks for 128, and when a
+/// thousand clients come back at once the others would wait for a retransmission.
+const BACKLOG: u32 = 4096;
+
+async fn listen(addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut refused = None;
+    for addr in lookup_host(addr).await? {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        match socket.bind(addr).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into()))
 }
 
 impl Listener for Hybrid {
