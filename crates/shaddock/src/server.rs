@@ -277,6 +277,11 @@ impl ServerHandle {
         &self.0.tasks
     }
 
+    /// Its place in the cluster.
+    pub(crate) fn node(&self) -> &shaddock_cluster::Node {
+        self.0.router.caller().node()
+    }
+
     /// How many sessions it holds, if it is a front-end.
     pub fn session_count(&self) -> usize {
         self.0.frontend.as_ref().map_or(0, |frontend| frontend.table.len())

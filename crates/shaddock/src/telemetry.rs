@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::app::AppHandle;
 use crate::ids::ServerId;
+use crate::server::ServerHandle;
 
 /// The counters of one application. Not the process's: two applications may live in one.
 #[derive(Clone)]
@@ -38,7 +39,17 @@ impl Telemetry {
         self.0.register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
 
-    pub(crate) fn render(&self) -> String {
+    /// What Prometheus reads, the queues of `servers` as they are now.
+    fn render(&self, servers: &[ServerHandle]) -> String {
+        for server in servers {
+            let stats = server.node().stats();
+            let labels = || Telemetry::server(server.id());
+            let gauge = |name, value: usize| self.gauge(name, labels()).set(value as f64);
+            gauge("shaddock_calls_waiting", stats.waiting);
+            gauge("shaddock_channels", server.channels().count());
+            self.counter("shaddock_stale_messages_total", labels()).absolute(stats.stale);
+            self.counter("shaddock_unreadable_messages_total", labels()).absolute(stats.unreadable);
+        }
         self.0.handle().render()
     }
 
@@ -192,7 +203,7 @@ pub(crate) fn serve(app: &AppHandle, listener: TcpListener) {
             get(async move || {
                 (
                     [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-                    metrics.telemetry().render(),
+                    metrics.telemetry().render(&metrics.servers()),
                 )
             }),
         )
