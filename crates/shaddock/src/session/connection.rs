@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
@@ -194,7 +194,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         // Only when it is us who go does the client still want what it asked for.
         let stopping = matches!(ending, Ending::Stopping);
         if !stopping {
-            self.record.mailbox.close();
+            self.record.mailbox.discard();
             self.close_wire().await;
         }
         // What an orderly client sent before it left, or lost its connection, counts.
@@ -525,8 +525,14 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         }
     }
 
+    /// Writes what is left for the client, and closes in order.
     async fn close_wire(&mut self) {
-        let closed = poll_fn(|cx| self.wire.poll_close(cx));
+        let closed = poll_fn(|cx| {
+            while self.collect() {
+                ready!(self.wire.poll_flush(cx))?;
+            }
+            self.wire.poll_close(cx)
+        });
         match tokio::time::timeout(CLOSE_LIMIT, closed).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::trace!(session = %self.record.id, %error, "a close failed"),

@@ -143,8 +143,13 @@ impl Mailbox {
         }
     }
 
-    /// Takes nothing more.
+    /// Takes nothing more. What is there may still be collected.
     pub(crate) fn close(&self) {
+        self.lock().shut.get_or_insert(Shut::Closed);
+    }
+
+    /// Takes nothing more, and gives up what is there: nobody is left to read it.
+    pub(crate) fn discard(&self) {
         let mut state = self.lock();
         state.shut.get_or_insert(Shut::Closed);
         state.frames = VecDeque::new();

@@ -128,3 +128,19 @@ async fn an_idle_application_stops_at_once() {
         assert_eq!(client.closed().await, CloseReason::Ended);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_close_hook_pushes_at_a_stop_still_arrives() {
+    const PUSHES: usize = 200;
+    async fn bye(session: Session) -> Result<()> {
+        // More than a wire takes at once.
+        (0..PUSHES).try_for_each(|_| session.push("onBye", &"x".repeat(1024)))
+    }
+    let connector = Server::frontend("connector").on("a.wait", wait).on_close(bye);
+    let app = TestApp::start(testing::app(&["connector"], &[]).server(connector)).await;
+    let mut client = app.connect("connector-1").await;
+    client.request("connector.a.wait", 1).await;
+    assert!(app.stop().await);
+    client.closed().await;
+    assert_eq!(client.pushes().len(), PUSHES);
+}
