@@ -166,7 +166,10 @@ impl App {
     /// Sees every fault of a request before it is logged and the client is answered; what it
     /// returns is what the client gets.
     #[must_use]
-    pub fn on_error(mut self, on_error: impl Fn(Fault, &Failed<'_>) -> Fault + Send + Sync + 'static) -> App {
+    pub fn on_error(
+        mut self,
+        on_error: impl Fn(Fault, &Failed<'_>) -> Fault + Send + Sync + 'static,
+    ) -> App {
         self.on_error = Some(Arc::new(on_error));
         self
     }
@@ -188,7 +191,9 @@ impl App {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("servers", &self.servers).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -272,7 +277,9 @@ impl AppHandle {
     pub(crate) fn kind(&self, kind: &str) -> Result<&Kind> {
         match self.0.kinds.get(kind) {
             Some(kind) => Ok(kind),
-            None => Err(Fault::internal(format!("there is no kind of server called {kind}"))),
+            None => Err(Fault::internal(format!(
+                "there is no kind of server called {kind}"
+            ))),
         }
     }
 
@@ -320,6 +327,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl fmt::Debug for AppHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AppHandle").field("environment", &self.0.config.environment).finish_non_exhaustive()
+        f.debug_struct("AppHandle")
+            .field("environment", &self.0.config.environment)
+            .finish_non_exhaustive()
     }
 }

@@ -41,17 +41,25 @@ pub(crate) const META_PORT: &str = "clientPort";
 
 impl Cluster {
     pub(crate) fn new(router: Router, pusher: Pusher, app: AppHandle) -> Cluster {
-        Cluster { router, pusher, app }
+        Cluster {
+            router,
+            pusher,
+            app,
+        }
     }
 
     /// The servers of `kind` that live, sorted by id.
     pub fn servers(&self, kind: &str) -> Vec<ServerId> {
-        kind.parse().map(|kind: Kind| self.router.servers(&kind)).unwrap_or_default()
+        kind.parse()
+            .map(|kind: Kind| self.router.servers(&kind))
+            .unwrap_or_default()
     }
 
     /// The front-ends of `kind` that live and can be connected to, sorted by id.
     pub fn endpoints(&self, kind: &str) -> Vec<Endpoint> {
-        let Ok(kind) = kind.parse::<Kind>() else { return Vec::new() };
+        let Ok(kind) = kind.parse::<Kind>() else {
+            return Vec::new();
+        };
         let members = self.router.caller().node().members().of_kind(&kind);
         let endpoint = |member: &shaddock_cluster::Member| {
             Some(Endpoint {
@@ -75,7 +83,9 @@ impl Cluster {
         let mut endpoints = self.endpoints(kind);
         match NonZeroUsize::new(endpoints.len()) {
             Some(count) => Ok(endpoints.swap_remove(crc32_index(key, count))),
-            None => Err(Fault::internal(format!("no front-end of kind {kind} lives"))),
+            None => Err(Fault::internal(format!(
+                "no front-end of kind {kind} lives"
+            ))),
         }
     }
 
@@ -96,10 +106,17 @@ impl Cluster {
     /// # Errors
     ///
     /// As [`push`](Cluster::push).
-    pub fn broadcast(&self, kind: &str, route: &str, body: &impl Serialize, to: Broadcast) -> Result<()> {
+    pub fn broadcast(
+        &self,
+        kind: &str,
+        route: &str,
+        body: &impl Serialize,
+        to: Broadcast,
+    ) -> Result<()> {
         let body = self.pusher.encode(route, body)?;
         let frontends = self.servers(kind);
-        self.pusher.push_all(&frontends, to.with, to.unbound, route, &body)
+        self.pusher
+            .push_all(&frontends, to.with, to.unbound, route, &body)
     }
 
     /// Closes every session of `uid`, on whichever front-end they are. With a reason the clients
@@ -111,7 +128,10 @@ impl Cluster {
     pub fn kick(&self, uid: &str, reason: Option<&str>) -> Result<()> {
         let mut told = Ok(());
         for frontend in self.frontends() {
-            let remote = self.router.caller().remote(&frontend, remote::SERVICE, remote::KICK);
+            let remote = self
+                .router
+                .caller()
+                .remote(&frontend, remote::SERVICE, remote::KICK);
             told = told.and(remote.tell(&(uid, reason)));
         }
         Ok(told?)
@@ -119,7 +139,10 @@ impl Cluster {
 
     /// Every front-end that lives.
     fn frontends(&self) -> Vec<ServerId> {
-        self.app.frontend_kinds().flat_map(|kind| self.router.servers(kind)).collect()
+        self.app
+            .frontend_kinds()
+            .flat_map(|kind| self.router.servers(kind))
+            .collect()
     }
 }
 

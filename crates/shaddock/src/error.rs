@@ -52,7 +52,10 @@ impl Fault {
 
     /// A fault of which the client is told `fields`, in their order.
     pub fn with_fields(fields: Map<String, Value>, reason: impl Into<Cow<'static, str>>) -> Fault {
-        Fault(Box::new(Inner { reason: reason.into(), fields }))
+        Fault(Box::new(Inner {
+            reason: reason.into(),
+            fields,
+        }))
     }
 
     /// A fault of our own making: the client is told `{"code":500}`.
@@ -69,7 +72,11 @@ impl Fault {
 
     /// The code the client sees; 500 if none was given.
     pub fn code(&self) -> i64 {
-        self.0.fields.get("code").and_then(Value::as_i64).unwrap_or(Fault::INTERNAL)
+        self.0
+            .fields
+            .get("code")
+            .and_then(Value::as_i64)
+            .unwrap_or(Fault::INTERNAL)
     }
 
     /// What the log says.
@@ -82,7 +89,11 @@ impl Fault {
         if self.0.fields.is_empty() {
             return Bytes::from_static(br#"{"code":500}"#);
         }
-        let has_code = self.0.fields.get("code").is_some_and(|code| *code != Value::Null);
+        let has_code = self
+            .0
+            .fields
+            .get("code")
+            .is_some_and(|code| *code != Value::Null);
         let encoded = if has_code {
             text::to_json(&self.0.fields)
         } else {

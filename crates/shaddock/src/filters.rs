@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -11,12 +11,12 @@ use governor::state::{InMemoryState, NotKeyed, keyed::DefaultKeyedStateStore};
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
+use crate::AppHandle;
 use crate::component::Component;
 use crate::error::{Fault, Result};
 use crate::handler::filter::{Filter, Next};
 use crate::handler::{Reply, Request};
 use crate::ids::SessionId;
-use crate::AppHandle;
 
 /// Logs each request with its time, at level `info`.
 ///
@@ -33,7 +33,9 @@ pub async fn access_log(request: Request, next: Next) -> Result<Reply> {
         Ok(reply) => {
             tracing::info!(%server, %route, ?session, ?elapsed, bytes = reply.body().len(), "answered");
         }
-        Err(fault) => tracing::info!(%server, %route, ?session, ?elapsed, code = fault.code(), "failed"),
+        Err(fault) => {
+            tracing::info!(%server, %route, ?session, ?elapsed, code = fault.code(), "failed")
+        }
     }
     result
 }
@@ -45,7 +47,11 @@ pub async fn access_log(request: Request, next: Next) -> Result<Reply> {
 pub fn rate_limit(per_second: NonZeroU32, burst: NonZeroU32) -> impl Filter {
     let quota = Quota::per_second(per_second).allow_burst(burst);
     type Keyed = RateLimiter<SessionId, DefaultKeyedStateStore<SessionId>, TokioClock>;
-    let limiter: Arc<Keyed> = Arc::new(RateLimiter::new(quota, DefaultKeyedStateStore::default(), TokioClock));
+    let limiter: Arc<Keyed> = Arc::new(RateLimiter::new(
+        quota,
+        DefaultKeyedStateStore::default(),
+        TokioClock,
+    ));
     let calls = Arc::new(AtomicU64::new(0));
     move |request: Request, next: Next| {
         let allowed = match request.session() {
@@ -90,7 +96,10 @@ pub struct TooBusy {
 impl TooBusy {
     /// Refuses while tasks wait longer than `limit`.
     pub fn new(limit: Duration) -> TooBusy {
-        TooBusy { limit, lag: Arc::default() }
+        TooBusy {
+            limit,
+            lag: Arc::default(),
+        }
     }
 
     fn is_busy(&self) -> bool {
@@ -99,7 +108,11 @@ impl TooBusy {
 }
 
 impl Filter for TooBusy {
-    fn call(&self, request: Request, next: Next) -> impl Future<Output = Result<Reply>> + Send + 'static {
+    fn call(
+        &self,
+        request: Request,
+        next: Next,
+    ) -> impl Future<Output = Result<Reply>> + Send + 'static {
         let busy = self.is_busy();
         async move {
             if busy {
@@ -117,7 +130,11 @@ impl Component for TooBusy {
         app.tasks().spawn("lag meter", async move |stop| {
             loop {
                 let due = Instant::now() + EVERY;
-                if stop.run_until_cancelled(tokio::time::sleep_until(due)).await.is_none() {
+                if stop
+                    .run_until_cancelled(tokio::time::sleep_until(due))
+                    .await
+                    .is_none()
+                {
                     return;
                 }
                 let late = due.elapsed().as_micros();

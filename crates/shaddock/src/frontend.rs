@@ -58,7 +58,16 @@ impl Door {
         // The boot is random, and tells this run from those before it.
         let run = core.router.caller().node().peer().boot.bits() << 32;
         let next_session = AtomicUsize::new(1);
-        Door { core, frontend, connector, options, guests, next_session, run, connections }
+        Door {
+            core,
+            frontend,
+            connector,
+            options,
+            guests,
+            next_session,
+            run,
+            connections,
+        }
     }
 
     /// Accepts until the server stops listening.
@@ -86,16 +95,25 @@ impl Door {
             tracing::warn!(server = %self.core.id, %peer, reason, "a connection was refused");
             return;
         }
-        let guest = Guest { door: self.clone(), address: peer.ip() };
+        let guest = Guest {
+            door: self.clone(),
+            address: peer.ip(),
+        };
         self.connections.spawn("connection", async move |stop| {
             let door = guest.door.clone();
             let came = Instant::now();
             // Boxed, so that an open connection does not carry the room for this along.
-            let opening = Box::pin(tokio::time::timeout(door.options.handshake_timeout, incoming.open()));
+            let opening = Box::pin(tokio::time::timeout(
+                door.options.handshake_timeout,
+                incoming.open(),
+            ));
             let opened = stop.run_until_cancelled(opening).await;
             // Made in a function of its own and boxed: what is moved from here to there would leave
             // room behind in every task.
-            let Some(connection) = opened.and_then(|opened| door.admit(opened, peer, came, &stop)) else { return };
+            let Some(connection) = opened.and_then(|opened| door.admit(opened, peer, came, &stop))
+            else {
+                return;
+            };
             let ending = connection.run().await;
             door.frontend.metrics.sessions.decrement(1.0);
             door.frontend.metrics.closed(ending.name());
@@ -136,10 +154,18 @@ impl Door {
         tracing::debug!(server = %self.core.id, %peer, %error, "a connection became no session");
     }
 
-    fn session<W: Wire>(&self, wire: W, came: Instant, stop: &CancellationToken) -> Connection<W, Machine> {
+    fn session<W: Wire>(
+        &self,
+        wire: W,
+        came: Instant,
+        stop: &CancellationToken,
+    ) -> Connection<W, Machine> {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed) as u64;
         let limits = &self.options.limits;
-        let bounds = Bounds { frames: limits.outbound_messages, bytes: limits.outbound_bytes };
+        let bounds = Bounds {
+            frames: limits.outbound_messages,
+            bytes: limits.outbound_bytes,
+        };
         let id = SessionId(self.run | (number & u64::from(u32::MAX)));
         let record = Arc::new(Record::new(id, wire.peer(), self.frontend.clone(), bounds));
         let terms = Terms {
@@ -148,7 +174,10 @@ impl Door {
             drain: self.core.deadline + Duration::from_secs(1),
         };
         let machine = Machine::new(&self.connector, came.into_std());
-        let meter = self.options.rate.map(|rate| Box::new(Meter::new(rate.per_second, rate.burst)));
+        let meter = self
+            .options
+            .rate
+            .map(|rate| Box::new(Meter::new(rate.per_second, rate.burst)));
         self.frontend.table.insert(record.clone());
         self.frontend.metrics.sessions.increment(1.0);
         let desk = Arc::new(Inbox(self.core.clone()));
@@ -174,7 +203,10 @@ impl Guests {
         if address.is_loopback() {
             return Ok(());
         }
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let here = by_address.entry(address).or_default();
         if self.most_per_address <= *here {
             drop(by_address);
@@ -187,7 +219,10 @@ impl Guests {
 
     fn leave(&self, address: IpAddr) {
         self.count.fetch_sub(1, Ordering::AcqRel);
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(here) = by_address.get_mut(&address) {
             *here -= 1;
             if *here == 0 {
@@ -214,7 +249,12 @@ mod tests {
     use super::*;
 
     fn guests(most: usize, most_per_address: usize) -> Guests {
-        Guests { most, most_per_address, count: AtomicUsize::new(0), by_address: Mutex::default() }
+        Guests {
+            most,
+            most_per_address,
+            count: AtomicUsize::new(0),
+            by_address: Mutex::default(),
+        }
     }
 
     #[test]

@@ -1,26 +1,26 @@
 //! A framework for distributed real-time game and chat servers that every pomelo client can talk to.
 
 pub mod app;
-mod server;
 mod component;
+mod server;
 
-mod running;
-mod frontend;
-pub mod session;
-pub mod handler;
 pub mod channel;
-pub mod rpc;
-mod router;
 mod cluster;
+mod frontend;
+pub mod handler;
+mod router;
+pub mod rpc;
+mod running;
+pub mod session;
 
 pub mod config;
-pub mod filters;
-#[cfg(feature = "testing")]
-pub mod testing;
 mod error;
+pub mod filters;
 mod ids;
 mod tasks;
 mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use app::{App, AppEvent, AppHandle, Failed, RouteInfo, Running, StartError};
 pub use channel::{Channel, Channels};

@@ -38,7 +38,11 @@ type View = Arc<[Peer]>;
 
 impl Router {
     pub(crate) fn new(caller: Caller, rules: Arc<FxHashMap<Kind, Rule>>) -> Router {
-        Router(Arc::new(Inner { caller, rules, views: RwLock::default() }))
+        Router(Arc::new(Inner {
+            caller,
+            rules,
+            views: RwLock::default(),
+        }))
     }
 
     pub(crate) fn caller(&self) -> &Caller {
@@ -47,7 +51,14 @@ impl Router {
 
     /// The ids of the servers of a kind that live, sorted.
     pub(crate) fn servers(&self, kind: &Kind) -> Vec<ServerId> {
-        self.0.caller.node().members().of_kind(kind).iter().map(|member| member.id.clone()).collect()
+        self.0
+            .caller
+            .node()
+            .members()
+            .of_kind(kind)
+            .iter()
+            .map(|member| member.id.clone())
+            .collect()
     }
 
     /// The server a session's messages go to.
@@ -81,7 +92,12 @@ impl Router {
 
     /// A server of the kind, rather one that answers well.
     pub(crate) fn any(&self, kind: &Kind) -> Result<ServerId> {
-        self.0.caller.node().any(kind).map(|member| member.id).ok_or_else(|| nobody(kind))
+        self.0
+            .caller
+            .node()
+            .any(kind)
+            .map(|member| member.id)
+            .ok_or_else(|| nobody(kind))
     }
 
     /// Who owns keys of `kind` as long as nobody says otherwise.
@@ -95,7 +111,11 @@ impl Router {
 
     /// From now on keys of `kind` belong to these.
     pub(crate) fn set_view(&self, kind: Kind, view: View) {
-        self.0.views.write().unwrap_or_else(PoisonError::into_inner).insert(kind, view);
+        self.0
+            .views
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(kind, view);
     }
 }
 

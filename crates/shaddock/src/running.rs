@@ -67,11 +67,20 @@ impl Core {
     /// Makes what the definition promises: the states first, for remotes may use them.
     pub(crate) fn furnish(self: &Arc<Core>) {
         let server = ServerHandle(self.clone());
-        let states = self.definition.states.iter().map(|(id, make)| (*id, make(&server))).collect();
+        let states = self
+            .definition
+            .states
+            .iter()
+            .map(|(id, make)| (*id, make(&server)))
+            .collect();
         // Set once, here.
         let _ = self.states.set(states);
-        let mut remotes: FxHashMap<&'static str, Arc<dyn RemoteService>> =
-            self.definition.remotes.iter().map(|remote| (remote.name(), remote.make(&server))).collect();
+        let mut remotes: FxHashMap<&'static str, Arc<dyn RemoteService>> = self
+            .definition
+            .remotes
+            .iter()
+            .map(|remote| (remote.name(), remote.make(&server)))
+            .collect();
         if let Some(frontend) = &self.frontend {
             let sessions = crate::session::remote::Sessions(frontend.clone());
             remotes.insert(crate::session::remote::SERVICE, Arc::new(sessions));
@@ -82,7 +91,11 @@ impl Core {
     /// What keeps the server from working, if anything does: a sentence for each handler.
     pub(crate) fn check(self: &Arc<Core>) -> Vec<String> {
         let server = ServerHandle(self.clone());
-        let hook = self.definition.on_close.iter().map(|hook| ("the close hook", hook));
+        let hook = self
+            .definition
+            .on_close
+            .iter()
+            .map(|hook| ("the close hook", hook));
         self.definition
             .endpoints
             .iter()
@@ -147,7 +160,10 @@ impl Core {
             }
             Err(_) => {
                 self.metrics.timeouts.increment(1);
-                Err(Fault::internal(format!("nothing came out within {:?}", self.deadline)))
+                Err(Fault::internal(format!(
+                    "nothing came out within {:?}",
+                    self.deadline
+                )))
             }
         }
     }
@@ -175,7 +191,8 @@ impl Core {
         let packed = envelope::pack(&ask)?;
         self.metrics.forwarded.increment(1);
         record.begin_forward();
-        let (core, record, deadline) = (self.clone(), record.clone(), Instant::now() + self.deadline);
+        let (core, record, deadline) =
+            (self.clone(), record.clone(), Instant::now() + self.deadline);
         self.router.caller().node().call_then(&server, &packed, deadline, move |answer| {
             let body = match answer.map_err(Fault::from).and_then(envelope::unpack_answer) {
                 Ok(body) => body,
@@ -193,15 +210,29 @@ impl Core {
         Ok(())
     }
 
-    fn answer_fault(&self, record: &Arc<Record>, id: Option<NonZeroU32>, route: &Route, fault: Fault) {
+    fn answer_fault(
+        &self,
+        record: &Arc<Record>,
+        id: Option<NonZeroU32>,
+        route: &Route,
+        fault: Fault,
+    ) {
         self.metrics.faults.increment(1);
-        let fault = self.app.on_error(fault, route, Some(&Session::here(record.clone())));
+        let fault = self
+            .app
+            .on_error(fault, route, Some(&Session::here(record.clone())));
         tracing::info!(server = %self.id, %route, session = %record.id, %fault, "a request failed");
         record.respond(id, route, &fault.to_body());
     }
 
     /// A message that a front-end sent on.
-    fn on_forward(self: &Arc<Core>, from: &Peer, forward: Forward<'_>, payload: &Bytes, answer: Answer) {
+    fn on_forward(
+        self: &Arc<Core>,
+        from: &Peer,
+        forward: Forward<'_>,
+        payload: &Bytes,
+        answer: Answer,
+    ) {
         let fail = |fault: Fault, answer: Answer| {
             tracing::info!(server = %self.id, route = %forward.route, %fault, "a request failed");
             reply(answer, Ok(fault.to_body()));
@@ -233,7 +264,10 @@ impl Core {
         };
         if endpoint.together.is_some() {
             self.tasks.run("concurrent handler", job);
-        } else if let Err(job) = self.lanes.push((from.id.clone(), forward.session), Box::pin(job)) {
+        } else if let Err(job) = self
+            .lanes
+            .push((from.id.clone(), forward.session), Box::pin(job))
+        {
             // Dropping the job drops the answer, which tells the front-end so.
             drop(job);
             self.metrics.lane_overflows.increment(1);
@@ -241,7 +275,13 @@ impl Core {
         }
     }
 
-    fn on_remote(self: &Arc<Core>, from: &Peer, method: &Method<'_>, payload: &Bytes, answer: Option<Answer>) {
+    fn on_remote(
+        self: &Arc<Core>,
+        from: &Peer,
+        method: &Method<'_>,
+        payload: &Bytes,
+        answer: Option<Answer>,
+    ) {
         let args = payload.slice_ref(method.args);
         let called = self.call_remote(from, method.service, method.method, args);
         let core = self.clone();
@@ -273,16 +313,28 @@ impl Core {
             let fault = Fault::internal(format!("{} has no remote {service}.{method}", self.id));
             std::future::ready(Err(fault)).boxed()
         };
-        let Some(remote) = self.remotes.get().and_then(|remotes| remotes.get(service)).cloned() else {
+        let Some(remote) = self
+            .remotes
+            .get()
+            .and_then(|remotes| remotes.get(service))
+            .cloned()
+        else {
             return unknown();
         };
         self.metrics.remote_calls.increment(1);
         if self.remote_filters.is_empty() {
             return remote.call(method, args).unwrap_or_else(unknown);
         }
-        let Ok(route) = format!("{}.{service}.{method}", self.kind).parse() else { return unknown() };
+        let Ok(route) = format!("{}.{service}.{method}", self.kind).parse() else {
+            return unknown();
+        };
         let origin = Origin::Server(from.id.clone());
-        let request = Request { server: ServerHandle(self.clone()), route, origin, body: args };
+        let request = Request {
+            server: ServerHandle(self.clone()),
+            route,
+            origin,
+            body: args,
+        };
         let end: Arc<dyn Run> = Arc::new(RemoteEnd(remote));
         let reply = through(&self.remote_filters, &end, request);
         Box::pin(async move { Ok(reply.await?.0) })
@@ -290,9 +342,15 @@ impl Core {
 
     /// A push for some of our sessions: encoded once for each way in which they are spoken to.
     fn on_push(&self, push: &Push<'_>, payload: &Bytes) {
-        let Some(frontend) = &self.frontend else { return };
+        let Some(frontend) = &self.frontend else {
+            return;
+        };
         let body = payload.slice_ref(push.body);
-        let mut frames = Frames { route: push.route, body, made: Vec::new() };
+        let mut frames = Frames {
+            route: push.route,
+            body,
+            made: Vec::new(),
+        };
         let mut delivered = 0;
         let mut deliver = |record: &Record| {
             if let Some(frame) = record.voice().and_then(|voice| frames.of(voice)) {
@@ -301,13 +359,21 @@ impl Core {
             }
         };
         match &push.to {
-            To::Sessions(ids) => frontend.table.visit(envelope::unpack_sessions(ids), deliver),
-            To::Uid(uid) => frontend.table.of_uid(uid).iter().for_each(|record| deliver(record)),
+            To::Sessions(ids) => frontend
+                .table
+                .visit(envelope::unpack_sessions(ids), deliver),
+            To::Uid(uid) => frontend
+                .table
+                .of_uid(uid)
+                .iter()
+                .for_each(|record| deliver(record)),
             To::All { with, unbound } => {
                 for record in frontend.table.all() {
                     let wanted = record.identity(|identity| {
                         (*unbound || identity.uid.is_some())
-                            && with.iter().all(|(name, value)| identity.settings.get(name) == Some(value))
+                            && with
+                                .iter()
+                                .all(|(name, value)| identity.settings.get(name) == Some(value))
                     });
                     if wanted {
                         deliver(&record);
@@ -323,14 +389,25 @@ impl Core {
         let now = self.router.caller().node().members().of_kind(kind);
         if self.definition.on_moved.contains_key(kind.as_str()) && self.router.is_keyed(kind) {
             let before = self.router.view(kind);
-            let records = self.frontend.iter().flat_map(|frontend| frontend.table.all());
+            let records = self
+                .frontend
+                .iter()
+                .flat_map(|frontend| frontend.table.all());
             for record in records {
                 let session = Session::here(record.clone());
-                let Ok(key) = self.router.key(kind, &session) else { continue };
-                let (Some(from), Some(to)) = (owner(&before, &key), owner(&now, &key)) else { continue };
+                let Ok(key) = self.router.key(kind, &session) else {
+                    continue;
+                };
+                let (Some(from), Some(to)) = (owner(&before, &key), owner(&now, &key)) else {
+                    continue;
+                };
                 if from != to {
                     let from = now.iter().any(|member| member.id == from).then_some(from);
-                    record.mailbox.order(Order::Moved(Moved { kind: kind.clone(), from, to }));
+                    record.mailbox.order(Order::Moved(Moved {
+                        kind: kind.clone(),
+                        from,
+                        to,
+                    }));
                 }
             }
         }
@@ -395,7 +472,9 @@ impl Receive for Inbox {
                 tracing::warn!(server = %core.id, from = %from.id, casts, "messages of another server were lost");
             }
             Event::LinkLost => tracing::warn!(server = %core.id, "the link to the cluster is down"),
-            Event::LinkBack { after } => tracing::info!(server = %core.id, ?after, "the link to the cluster is back"),
+            Event::LinkBack { after } => {
+                tracing::info!(server = %core.id, ?after, "the link to the cluster is back")
+            }
             Event::Replaced { .. } => {
                 tracing::error!(server = %core.id, "another server has taken this one's name: this one is out of the cluster");
             }
@@ -433,7 +512,12 @@ impl Desk for Inbox {
             }
         };
         core.metrics.handled.increment(1);
-        let handled = core.handle(endpoint, Session::here(record.clone()), route.clone(), message.body);
+        let handled = core.handle(
+            endpoint,
+            Session::here(record.clone()),
+            route.clone(),
+            message.body,
+        );
         let record = record.clone();
         let job: Job = Box::pin(async move {
             let body = handled.await;
@@ -526,6 +610,8 @@ impl Frames<'_> {
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

@@ -94,7 +94,8 @@ impl Server {
     /// those to one handler overtake each other.
     #[must_use]
     pub fn on<Args>(mut self, route: &str, handler: impl IntoEndpoint<Args>) -> Server {
-        self.endpoints.push((route.to_owned(), handler.into_endpoint()));
+        self.endpoints
+            .push((route.to_owned(), handler.into_endpoint()));
         self
     }
 
@@ -161,9 +162,8 @@ impl Server {
     where
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        let hook: MovedHook = Arc::new(move |server, session, moved| {
-            Box::pin(hook(server, session, moved))
-        });
+        let hook: MovedHook =
+            Arc::new(move |server, session, moved| Box::pin(hook(server, session, moved)));
         self.on_moved.insert(kind.to_owned(), hook);
         self
     }
@@ -185,7 +185,10 @@ impl Server {
         mut self,
         make: impl Fn(&ServerHandle) -> T + Send + Sync + 'static,
     ) -> Server {
-        self.states.push((TypeId::of::<T>(), Arc::new(move |server| Arc::new(make(server)))));
+        self.states.push((
+            TypeId::of::<T>(),
+            Arc::new(move |server| Arc::new(make(server))),
+        ));
         self
     }
 
@@ -195,20 +198,26 @@ impl Server {
         mut self,
         make: impl Fn(&ServerHandle) -> C + Send + Sync + 'static,
     ) -> Server {
-        self.components.push(Arc::new(move |server| Arc::new(make(server))));
+        self.components
+            .push(Arc::new(move |server| Arc::new(make(server))));
         self
     }
 
     /// What clients may ask, as `kind.handler.method`.
     pub(crate) fn routes(&self) -> impl Iterator<Item = String> {
-        self.endpoints.iter().map(|(route, _)| format!("{}.{route}", self.kind))
+        self.endpoints
+            .iter()
+            .map(|(route, _)| format!("{}.{route}", self.kind))
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let routes: Vec<_> = self.routes().collect();
-        f.debug_struct("Server").field("kind", &self.kind).field("routes", &routes).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("kind", &self.kind)
+            .field("routes", &routes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -249,7 +258,11 @@ impl ServerHandle {
 
     /// The servers around it.
     pub fn cluster(&self) -> Cluster {
-        Cluster::new(self.0.router.clone(), self.0.pusher.clone(), self.0.app.clone())
+        Cluster::new(
+            self.0.router.clone(),
+            self.0.pusher.clone(),
+            self.0.app.clone(),
+        )
     }
 
     /// A caller of the remote `C`.
@@ -263,7 +276,11 @@ impl ServerHandle {
 
     /// Its own state of this type, or else the application's.
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let own = self.0.states.get().and_then(|states| states.get(&TypeId::of::<T>()));
+        let own = self
+            .0
+            .states
+            .get()
+            .and_then(|states| states.get(&TypeId::of::<T>()));
         match own {
             Some(state) => state.clone().downcast().ok(),
             None => self.0.app.state(),
@@ -277,7 +294,10 @@ impl ServerHandle {
 
     /// How many sessions it holds, if it is a front-end.
     pub fn session_count(&self) -> usize {
-        self.0.frontend.as_ref().map_or(0, |frontend| frontend.table.len())
+        self.0
+            .frontend
+            .as_ref()
+            .map_or(0, |frontend| frontend.table.len())
     }
 }
 

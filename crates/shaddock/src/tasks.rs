@@ -19,12 +19,18 @@ pub struct Tasks {
 
 impl Tasks {
     pub(crate) fn root() -> Tasks {
-        Tasks { tracker: TaskTracker::new(), stop: CancellationToken::new() }
+        Tasks {
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
     }
 
     /// Tasks that stop when these do, or earlier.
     pub(crate) fn child(&self) -> Tasks {
-        Tasks { tracker: TaskTracker::new(), stop: self.stop.child_token() }
+        Tasks {
+            tracker: TaskTracker::new(),
+            stop: self.stop.child_token(),
+        }
     }
 
     /// Runs `work` until it ends. `name` is what the log calls it.
@@ -58,6 +64,8 @@ impl Tasks {
     pub(crate) async fn finish(&self, limit: Duration) -> bool {
         self.stop.cancel();
         self.tracker.close();
-        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+        tokio::time::timeout(limit, self.tracker.wait())
+            .await
+            .is_ok()
     }
 }

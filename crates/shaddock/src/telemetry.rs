@@ -28,11 +28,13 @@ impl Telemetry {
     }
 
     fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
-        self.0.register_counter(&Key::from_parts(name, labels), &METADATA)
+        self.0
+            .register_counter(&Key::from_parts(name, labels), &METADATA)
     }
 
     fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
-        self.0.register_gauge(&Key::from_parts(name, labels), &METADATA)
+        self.0
+            .register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
 
     pub(crate) fn render(&self) -> String {
@@ -167,21 +169,34 @@ impl fmt::Debug for PushMetrics {
 pub(crate) fn serve(app: &AppHandle, listener: TcpListener) {
     let (metrics, health) = (app.clone(), app.clone());
     let pages = Router::new()
-        .route("/metrics", get(async move || {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.telemetry().render())
-        }))
-        .route("/health", get(async move || {
-            let servers: Vec<_> = health
-                .servers()
-                .iter()
-                .map(|server| json!({ "id": server.id(), "sessions": server.session_count() }))
-                .collect();
-            let stopping = health.is_stopping();
-            let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-            let state = if stopping { "stopping" } else { "ok" };
-            let body = json!({ "status": state, "servers": servers }).to_string();
-            (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
-        }));
+        .route(
+            "/metrics",
+            get(async move || {
+                (
+                    [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+                    metrics.telemetry().render(),
+                )
+            }),
+        )
+        .route(
+            "/health",
+            get(async move || {
+                let servers: Vec<_> = health
+                    .servers()
+                    .iter()
+                    .map(|server| json!({ "id": server.id(), "sessions": server.session_count() }))
+                    .collect();
+                let stopping = health.is_stopping();
+                let status = if stopping {
+                    StatusCode::SERVICE_UNAVAILABLE
+                } else {
+                    StatusCode::OK
+                };
+                let state = if stopping { "stopping" } else { "ok" };
+                let body = json!({ "status": state, "servers": servers }).to_string();
+                (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+            }),
+        );
     app.tasks().spawn("metrics", async move |stop| {
         let served = axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = served.await {

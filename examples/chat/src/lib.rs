@@ -12,7 +12,8 @@ use messages::{Enter, Entry, Query, Said, Say, Users};
 use names::{room_name, user_name};
 use rooms::{ChatRemote, ChatRemoteClient, Rooms};
 use shaddock::{
-    App, BindError, Channels, Cluster, Config, Fault, Moved, Msg, Result, Rpc, Server, ServerHandle, Session,
+    App, BindError, Channels, Cluster, Config, Fault, Moved, Msg, Result, Rpc, Server,
+    ServerHandle, Session,
 };
 
 /// The configuration that is built in, for when there is no folder of it.
@@ -20,10 +21,19 @@ pub const CONFIG: &[(&str, &str)] = &[
     ("servers.json", include_str!("../config/servers.json")),
     ("master.json", include_str!("../config/master.json")),
     ("adminUser.json", include_str!("../config/adminUser.json")),
-    ("adminServer.json", include_str!("../config/adminServer.json")),
+    (
+        "adminServer.json",
+        include_str!("../config/adminServer.json"),
+    ),
     ("dictionary.json", include_str!("../config/dictionary.json")),
-    ("clientProtos.json", include_str!("../config/clientProtos.json")),
-    ("serverProtos.json", include_str!("../config/serverProtos.json")),
+    (
+        "clientProtos.json",
+        include_str!("../config/clientProtos.json"),
+    ),
+    (
+        "serverProtos.json",
+        include_str!("../config/serverProtos.json"),
+    ),
     ("shaddock.toml", include_str!("../config/shaddock.toml")),
 ];
 
@@ -45,7 +55,9 @@ pub fn app(config: Config) -> App {
             Server::backend("chat")
                 .route_by(|session| session.get("rid"))
                 .on("chatHandler.send", send)
-                .remote(ChatRemote::serve(|server: &ServerHandle| Rooms(server.channels())))
+                .remote(ChatRemote::serve(|server: &ServerHandle| {
+                    Rooms(server.channels())
+                }))
                 .on_lost_member(rooms::lost),
         )
 }
@@ -56,18 +68,31 @@ async fn query_entry(cluster: Cluster, Msg(query): Msg<Query>) -> Result<Entry> 
         return Err(Fault::new(500, "no uid"));
     }
     let connector = cluster.pick_crc32("connector", &query.uid)?;
-    Ok(Entry { code: 200, host: connector.host, port: connector.client_port })
+    Ok(Entry {
+        code: 200,
+        host: connector.host,
+        port: connector.client_port,
+    })
 }
 
 /// Connector: who a connection is, and where its user goes.
-async fn enter(session: Session, chat: Rpc<ChatRemoteClient>, Msg(login): Msg<Enter>) -> Result<Users> {
+async fn enter(
+    session: Session,
+    chat: Rpc<ChatRemoteClient>,
+    Msg(login): Msg<Enter>,
+) -> Result<Users> {
     names::check(&login.username)?;
     names::check(&login.rid)?;
     if session.find_uid().is_some() {
         return Err(Fault::new(500, "the session has entered already").with("error", true));
     }
-    match session.bind_unique(names::uid(&login.username, &login.rid)).await {
-        Err(BindError::Taken) => return Err(Fault::new(500, "already logged in").with("error", true)),
+    match session
+        .bind_unique(names::uid(&login.username, &login.rid))
+        .await
+    {
+        Err(BindError::Taken) => {
+            return Err(Fault::new(500, "already logged in").with("error", true));
+        }
         bound => bound?,
     }
     session.set("rid", &login.rid).await?;
@@ -78,13 +103,17 @@ async fn enter(session: Session, chat: Rpc<ChatRemoteClient>, Msg(login): Msg<En
 /// Connector: a connection has ended, and so its user leaves.
 async fn leave(session: Session, chat: Rpc<ChatRemoteClient>) -> Result<()> {
     // Most who leave before they entered are not worth a line in the log.
-    let Ok(member) = session.member() else { return Ok(()) };
+    let Ok(member) = session.member() else {
+        return Ok(());
+    };
     chat.of(&session)?.kick(member, session.get("rid")?).await
 }
 
 /// Connector: the room of a session lives on another chat server now.
 async fn follow(server: ServerHandle, session: Session, moved: Moved) -> Result<()> {
-    let Ok(member) = session.member() else { return Ok(()) };
+    let Ok(member) = session.member() else {
+        return Ok(());
+    };
     let (chat, rid): (Rpc<ChatRemoteClient>, String) = (server.rpc()?, session.get("rid")?);
     if let Some(from) = &moved.from {
         chat.at(from).forget(member.clone(), rid.clone()).await?;
@@ -95,9 +124,15 @@ async fn follow(server: ServerHandle, session: Session, moved: Moved) -> Result<
 /// Chat: what somebody says to everyone in the room, or to one of them.
 async fn send(session: Session, channels: Channels, Msg(say): Msg<Say>) -> Result<()> {
     let rid: String = session.get("rid")?;
-    let room = channels.get(&rid).ok_or_else(|| Fault::new(500, "no such room"))?;
+    let room = channels
+        .get(&rid)
+        .ok_or_else(|| Fault::new(500, "no such room"))?;
     let uid = session.uid()?;
-    let said = Said { msg: say.content, from: user_name(&uid).to_owned(), target: say.target };
+    let said = Said {
+        msg: say.content,
+        from: user_name(&uid).to_owned(),
+        target: say.target,
+    };
     match said.target.as_str() {
         "*" => room.push("onChat", &said),
         user => room.push_to(&names::uid(user, room_name(&uid)), "onChat", &said),

@@ -8,11 +8,15 @@ const LONGEST: usize = 20;
 /// Whether somebody or a room can be called `name`: 1 to 20 letters, digits, underscores or
 /// Chinese characters. A page checks the same, and can't be trusted to.
 pub(crate) fn check(name: &str) -> Result<()> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || c == '_' || ('\u{4e00}'..='\u{9fa5}').contains(&c);
+    let fine =
+        |c: char| c.is_ascii_alphanumeric() || c == '_' || ('\u{4e00}'..='\u{9fa5}').contains(&c);
     if (1..=LONGEST).contains(&name.chars().count()) && name.chars().all(fine) {
         return Ok(());
     }
-    Err(Fault::new(500, format!("nobody and no room can be called {name:?}")))
+    Err(Fault::new(
+        500,
+        format!("nobody and no room can be called {name:?}"),
+    ))
 }
 
 /// The uid of `user` in `room`. Neither holds an asterisk.

@@ -11,9 +11,17 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/", HTML, include_str!("../web/index.html")),
     ("/style.css", CSS, include_str!("../web/style.css")),
     ("/chat.js", JS, include_str!("../web/chat.js")),
-    ("/shaddock.js", JS, include_str!("../../../clients/js/shaddock.js")),
+    (
+        "/shaddock.js",
+        JS,
+        include_str!("../../../clients/js/shaddock.js"),
+    ),
     ("/wire.js", JS, include_str!("../../../clients/js/wire.js")),
-    ("/protobuf.js", JS, include_str!("../../../clients/js/protobuf.js")),
+    (
+        "/protobuf.js",
+        JS,
+        include_str!("../../../clients/js/protobuf.js"),
+    ),
 ];
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -21,29 +29,41 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// Nothing but our own files runs, and connections go where the gate says.
-const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'";
+const POLICY: &str =
+    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'";
 
 /// Serves the page at `[app] page` of shaddock.toml; without that, nowhere.
 pub(crate) struct Page;
 
 impl Component for Page {
     async fn start(&self, app: &AppHandle) -> Result<()> {
-        let Some(address) = app.config().app.get("page") else { return Ok(()) };
+        let Some(address) = app.config().app.get("page") else {
+            return Ok(());
+        };
         let address = address.as_str().ok_or_else(|| {
             Fault::new(500, format!("shaddock.toml: [app] page is an address like \"127.0.0.1:3001\", not {address:?}"))
         })?;
         let listener = TcpListener::bind(address).await.map_err(|error| {
-            Fault::new(500, format!("the page can't listen at {address} ([app] page in shaddock.toml): {error}"))
+            Fault::new(
+                500,
+                format!(
+                    "the page can't listen at {address} ([app] page in shaddock.toml): {error}"
+                ),
+            )
         })?;
         let mut pages = Router::new();
         for (path, kind, text) in FILES {
-            let headers =
-                [(header::CONTENT_TYPE, *kind), (header::CONTENT_SECURITY_POLICY, POLICY), (header::CACHE_CONTROL, "no-cache")];
+            let headers = [
+                (header::CONTENT_TYPE, *kind),
+                (header::CONTENT_SECURITY_POLICY, POLICY),
+                (header::CACHE_CONTROL, "no-cache"),
+            ];
             pages = pages.route(path, get(async move || (headers, *text)));
         }
         app.announce(format!("the page: http://{}", listener.local_addr()?));
         app.tasks().spawn("page", async move |stop| {
-            let served = axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
+            let served =
+                axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
             if let Err(error) = served.await {
                 tracing::error!(%error, "the page is not served any more");
             }

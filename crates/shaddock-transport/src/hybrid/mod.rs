@@ -1,6 +1,7 @@
 //! One port for WebSocket and raw TCP.
 
 mod open;
+mod socket;
 mod wire;
 
 use std::{
@@ -13,9 +14,11 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 
-pub(crate) use self::open::read_more;
-pub use self::wire::HybridWire;
-use crate::{Incoming, Listener, OpenError};
+pub(crate) use self::{open::read_more, wire::Kind};
+pub use self::{socket::Socket, wire::HybridWire};
+#[cfg(feature = "tls")]
+use crate::Tls;
+use crate::{Incoming, Listener, OpenError, Proxies, proxy};
 
 /// Listens on a port for WebSocket and raw TCP, told apart by a connection's first byte.
 #[derive(Debug)]
@@ -35,6 +38,11 @@ pub struct HybridConfig {
     pub banner: String,
     /// After this time without traffic the kernel asks whether the peer is still there; `None` to not ask.
     pub keepalive: Option<Duration>,
+    /// Which proxies are believed about whom they speak for: none, unless one says otherwise.
+    pub proxies: Proxies,
+    /// With it all connections are TLS; `None` for none of them.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Default for HybridConfig {
@@ -43,6 +51,9 @@ impl Default for HybridConfig {
             origins: None,
             banner: "This port is for game clients: it speaks WebSocket and TCP.".to_owned(),
             keepalive: Some(Duration::from_secs(60)),
+            proxies: Proxies::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -119,6 +130,22 @@ impl Incoming for HybridIncoming {
     }
 
     async fn open(self) -> Result<HybridWire, OpenError> {
-        HybridWire::accept(self.stream, self.peer, &self.config).await
+        let HybridIncoming {
+            mut stream,
+            mut peer,
+            config,
+        } = self;
+        if config.proxies.begins_with_header(peer)
+            && let Some(client) = proxy::read_header(&mut stream).await?
+        {
+            peer = client;
+        }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &config.tls {
+            let socket = tls.accept(stream).await.map_err(OpenError::Tls)?;
+            let wire = HybridWire::accept(socket, peer, &config).await?;
+            return Ok(wire.inside_tls());
+        }
+        HybridWire::accept(Socket::from(stream), peer, &config).await
     }
 }

@@ -11,8 +11,8 @@ use serde_json::Value;
 use shaddock_cluster::memory::Memory;
 use shaddock_cluster::{Engine, JoinError, Node, StoreError};
 use shaddock_protocol::pomelo::{
-    Config as ConnectorConfig, Connector, Dictionary, DictionaryError, Limits, PackageError, Protos,
-    SchemaError, Tables,
+    Config as ConnectorConfig, Connector, Dictionary, DictionaryError, Limits, PackageError,
+    Protos, SchemaError, Tables,
 };
 use shaddock_transport::memory::{MemoryConnector, MemoryListener};
 use shaddock_transport::{Hybrid, HybridConfig};
@@ -122,7 +122,11 @@ pub struct RouteInfo {
 
 /// An application in memory, the ways to its front-ends, and the link of each server.
 #[cfg(feature = "testing")]
-pub(crate) type InMemoryApp = (Running, HashMap<ServerId, MemoryConnector>, HashMap<ServerId, Arc<Memory>>);
+pub(crate) type InMemoryApp = (
+    Running,
+    HashMap<ServerId, MemoryConnector>,
+    HashMap<ServerId, Arc<Memory>>,
+);
 
 /// An application that runs.
 #[derive(Debug)]
@@ -147,7 +151,10 @@ struct RunningServer {
 enum Place {
     Sockets,
     /// In tests: to each front-end a way in, to each server a link that can be cut.
-    #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "made by the testing kit"))]
+    #[cfg_attr(
+        not(feature = "testing"),
+        allow(dead_code, reason = "made by the testing kit")
+    )]
     Memory(InMemory),
 }
 
@@ -194,9 +201,16 @@ impl App {
     #[cfg(feature = "testing")]
     pub(crate) async fn start_in_memory(self) -> Result<InMemoryApp, StartError> {
         let hub = Memory::new();
-        let ids = self.config.servers.iter().filter_map(|entry| entry.id.parse().ok());
+        let ids = self
+            .config
+            .servers
+            .iter()
+            .filter_map(|entry| entry.id.parse().ok());
         let links = ids.map(|id| (id, hub.connect())).collect();
-        let mut place = Place::Memory(InMemory { links, doors: HashMap::new() });
+        let mut place = Place::Memory(InMemory {
+            links,
+            doors: HashMap::new(),
+        });
         let running = self.start_at(&mut place).await?;
         match place {
             Place::Memory(InMemory { doors, links }) => Ok((running, doors, links)),
@@ -245,17 +259,35 @@ impl App {
 
     /// The codes of the routes of every kind in servers.json, as every front-end has them.
     fn dictionary(&self) -> Result<Dictionary, DictionaryError> {
-        let configured = |server: &&Server| self.config.servers.iter().any(|entry| entry.kind == server.kind);
-        let routes = self.servers.iter().filter(configured).flat_map(Server::routes);
+        let configured = |server: &&Server| {
+            self.config
+                .servers
+                .iter()
+                .any(|entry| entry.kind == server.kind)
+        };
+        let routes = self
+            .servers
+            .iter()
+            .filter(configured)
+            .flat_map(Server::routes);
         Dictionary::build(routes, self.config.dictionary.iter().cloned())
     }
 
     fn protos(&self) -> Result<Protos, StartError> {
         let (server, client) = (&self.config.server_protos, &self.config.client_protos);
-        let text = |file: &Option<config::Protos>| file.as_ref().map_or("{}".to_owned(), |file| file.text.clone());
-        let files: Vec<_> = [server, client].into_iter().flatten().map(|protos| protos.file.as_str()).collect();
-        Protos::parse(&text(server), &text(client))
-            .map_err(|source| StartError::Schemas { files: files.join(" and "), source })
+        let text = |file: &Option<config::Protos>| {
+            file.as_ref()
+                .map_or("{}".to_owned(), |file| file.text.clone())
+        };
+        let files: Vec<_> = [server, client]
+            .into_iter()
+            .flatten()
+            .map(|protos| protos.file.as_str())
+            .collect();
+        Protos::parse(&text(server), &text(client)).map_err(|source| StartError::Schemas {
+            files: files.join(" and "),
+            source,
+        })
     }
 
     async fn start_at(self, place: &mut Place) -> Result<Running, StartError> {
@@ -277,19 +309,38 @@ impl App {
             core.furnish();
             missing.extend(core.check());
             let handle = ServerHandle(core.clone());
-            let components = core.definition.components.iter().map(|make| make(&handle)).collect();
+            let components = core
+                .definition
+                .components
+                .iter()
+                .map(|make| make(&handle))
+                .collect();
             let address = match listening {
                 Some(Listening::Socket(hybrid)) => hybrid.local_addr().ok(),
                 _ => None,
             };
             let (listening, connections) = (core.tasks.child(), core.tasks.child());
-            servers.push(RunningServer { core, listening, connections, components, address });
+            servers.push(RunningServer {
+                core,
+                listening,
+                connections,
+                components,
+                address,
+            });
         }
         report(missing)?;
         let app = plan.app.clone();
-        *super::lock(&app.0.servers) = servers.iter().map(|server| ServerHandle(server.core.clone())).collect();
+        *super::lock(&app.0.servers) = servers
+            .iter()
+            .map(|server| ServerHandle(server.core.clone()))
+            .collect();
         let components = plan.components.clone();
-        let running = Running { app, servers, components, links: Tasks::root() };
+        let running = Running {
+            app,
+            servers,
+            components,
+            links: Tasks::root(),
+        };
         if let Err(error) = running.open(&plan, listeners).await {
             running.stop().await;
             return Err(error);
@@ -308,10 +359,15 @@ impl App {
         let mut rules = FxHashMap::default();
         for server in &self.servers {
             let kind: Kind = server.kind.parse().map_err(|error| {
-                StartError::Mismatch(format!("no kind of server can be called {:?}: {error}", server.kind))
+                StartError::Mismatch(format!(
+                    "no kind of server can be called {:?}: {error}",
+                    server.kind
+                ))
             })?;
             if kinds.insert(server.kind.clone(), kind.clone()).is_some() {
-                return Err(StartError::Mismatch(format!("the application defines servers of kind {kind} twice")));
+                return Err(StartError::Mismatch(format!(
+                    "the application defines servers of kind {kind} twice"
+                )));
             }
             check_definition(server)?;
             if server.frontend {
@@ -359,15 +415,29 @@ impl Plan {
     /// One server, not yet in the cluster.
     async fn core(&self, entry: &config::Server, place: &Place) -> Result<Arc<Core>, StartError> {
         let config = self.app.config();
-        let mismatch = |error: &dyn std::fmt::Display| StartError::Mismatch(format!("servers.json: {}: {error}", entry.id));
+        let mismatch = |error: &dyn std::fmt::Display| {
+            StartError::Mismatch(format!("servers.json: {}: {error}", entry.id))
+        };
         let id: ServerId = entry.id.parse().map_err(|error| mismatch(&error))?;
-        let kind = self.app.kind(&entry.kind).map_err(|fault| mismatch(&fault))?.clone();
-        let definition = self.definition(entry).ok_or_else(|| mismatch(&"no such kind"))?.clone();
+        let kind = self
+            .app
+            .kind(&entry.kind)
+            .map_err(|fault| mismatch(&fault))?
+            .clone();
+        let definition = self
+            .definition(entry)
+            .ok_or_else(|| mismatch(&"no such kind"))?
+            .clone();
         let mut node = shaddock_cluster::Config::new(id.clone(), kind.clone());
-        node.cluster = config.cluster.name.parse().map_err(|error| mismatch(&error))?;
+        node.cluster = config
+            .cluster
+            .name
+            .parse()
+            .map_err(|error| mismatch(&error))?;
         node.frontend = entry.frontend;
         if let Some(port) = entry.client_port {
-            node.meta.insert(META_HOST.to_owned(), Value::from(entry.public_host()));
+            node.meta
+                .insert(META_HOST.to_owned(), Value::from(entry.public_host()));
             node.meta.insert(META_PORT.to_owned(), Value::from(port));
         }
         let engine = match place {
@@ -378,7 +448,11 @@ impl Plan {
         let tasks = self.app.tasks().child();
         let telemetry = self.app.telemetry();
         let caller = Caller::new(node.clone(), config.remotes.deadline);
-        let pusher = Pusher::new(caller.clone(), self.protos.clone(), PushMetrics::new(telemetry, &id));
+        let pusher = Pusher::new(
+            caller.clone(),
+            self.protos.clone(),
+            PushMetrics::new(telemetry, &id),
+        );
         let frontend = if definition.frontend {
             Some(Arc::new(Frontend {
                 id: id.clone(),
@@ -407,7 +481,9 @@ impl Plan {
             lanes: Arc::new(Lanes::new(tasks.clone(), config.requests.lane)),
             oneways: Arc::new(Lanes::new(tasks.clone(), ONE_WAY_CALLS)),
             deadline: config.requests.deadline,
-            close_route: format!("{kind}.session.closed").parse().map_err(|error| mismatch(&error))?,
+            close_route: format!("{kind}.session.closed")
+                .parse()
+                .map_err(|error| mismatch(&error))?,
             metrics: ServerMetrics::new(telemetry, &id),
             entry: entry.clone(),
             app: self.app.clone(),
@@ -419,11 +495,17 @@ impl Plan {
     }
 
     fn definition(&self, entry: &config::Server) -> Option<&Arc<Server>> {
-        self.definitions.iter().find(|server| server.kind == entry.kind)
+        self.definitions
+            .iter()
+            .find(|server| server.kind == entry.kind)
     }
 
     /// Takes the port of a front-end.
-    async fn listen(&self, entry: &config::Server, place: &mut Place) -> Result<Option<Listening>, StartError> {
+    async fn listen(
+        &self,
+        entry: &config::Server,
+        place: &mut Place,
+    ) -> Result<Option<Listening>, StartError> {
         if !entry.frontend {
             return Ok(None);
         }
@@ -445,17 +527,25 @@ impl Plan {
         };
         match Hybrid::bind(options.listen, hybrid).await {
             Ok(hybrid) => Ok(Some(Listening::Socket(hybrid))),
-            Err(source) => {
-                Err(StartError::Listen { what: entry.id.clone(), address: options.listen, source })
-            }
+            Err(source) => Err(StartError::Listen {
+                what: entry.id.clone(),
+                address: options.listen,
+                source,
+            }),
         }
     }
 
     async fn listen_metrics(&self, place: &Place) -> Result<Option<TcpListener>, StartError> {
-        let (Place::Sockets, Some(address)) = (place, self.app.config().metrics) else { return Ok(None) };
+        let (Place::Sockets, Some(address)) = (place, self.app.config().metrics) else {
+            return Ok(None);
+        };
         match telemetry::bind(address).await {
             Ok(listener) => Ok(Some(listener)),
-            Err(source) => Err(StartError::Listen { what: "the metrics page".to_owned(), address, source }),
+            Err(source) => Err(StartError::Listen {
+                what: "the metrics page".to_owned(),
+                address,
+                source,
+            }),
         }
     }
 
@@ -483,19 +573,31 @@ impl Plan {
 const ONE_WAY_CALLS: usize = 65_536;
 
 fn report(missing: Vec<String>) -> Result<(), StartError> {
-    if missing.is_empty() { Ok(()) } else { Err(StartError::Missing(missing)) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(StartError::Missing(missing))
+    }
 }
 
 /// Which servers of the configuration run in this process.
 fn chosen(config: &Config, only: Option<&[String]>) -> Result<Vec<config::Server>, StartError> {
-    let Some(only) = only else { return Ok(config.servers.clone()) };
+    let Some(only) = only else {
+        return Ok(config.servers.clone());
+    };
     only.iter()
         .map(|id| match config.server(id) {
             Some(entry) => Ok(entry.clone()),
             None => {
-                let ids: Vec<_> = config.servers.iter().map(|entry| entry.id.as_str()).collect();
+                let ids: Vec<_> = config
+                    .servers
+                    .iter()
+                    .map(|entry| entry.id.as_str())
+                    .collect();
                 let ids = ids.join(", ");
-                Err(StartError::Mismatch(format!("servers.json has no server {id}; it has {ids}")))
+                Err(StartError::Mismatch(format!(
+                    "servers.json has no server {id}; it has {ids}"
+                )))
             }
         })
         .collect()
@@ -505,7 +607,10 @@ fn chosen(config: &Config, only: Option<&[String]>) -> Result<Vec<config::Server
 fn check_entry(entry: &config::Server, definitions: &[Server]) -> Result<(), StartError> {
     let (id, kind) = (&entry.id, &entry.kind);
     let Some(definition) = definitions.iter().find(|server| server.kind == *kind) else {
-        let kinds: Vec<_> = definitions.iter().map(|server| server.kind.as_str()).collect();
+        let kinds: Vec<_> = definitions
+            .iter()
+            .map(|server| server.kind.as_str())
+            .collect();
         return Err(StartError::Mismatch(format!(
             "servers.json: {id} is of kind {kind}, and the application has only {}",
             kinds.join(", "),
@@ -527,18 +632,25 @@ fn check_definition(server: &Server) -> Result<(), StartError> {
     let mut routes: Vec<String> = server.routes().collect();
     for route in &routes {
         if let Err(error) = route.parse::<shaddock_protocol::Route>() {
-            return Err(StartError::Mismatch(format!("no client can ask {route}: {error}")));
+            return Err(StartError::Mismatch(format!(
+                "no client can ask {route}: {error}"
+            )));
         }
     }
     routes.sort();
     if let Some(twice) = routes.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(StartError::Mismatch(format!("{} has two handlers", twice[0])));
+        return Err(StartError::Mismatch(format!(
+            "{} has two handlers",
+            twice[0]
+        )));
     }
     for remote in &server.remotes {
         if remote.kind() != server.kind {
             return Err(StartError::Mismatch(format!(
                 "{} is a remote of kind {}, and was given to servers of kind {}",
-                remote.name(), remote.kind(), server.kind,
+                remote.name(),
+                remote.kind(),
+                server.kind,
             )));
         }
     }
@@ -559,7 +671,9 @@ impl Running {
 
     /// Where the front-ends of this process listen.
     pub fn addresses(&self) -> impl Iterator<Item = (&ServerId, SocketAddr)> {
-        self.servers.iter().filter_map(|server| Some((&server.core.id, server.address?)))
+        self.servers
+            .iter()
+            .filter_map(|server| Some((&server.core.id, server.address?)))
     }
 
     /// Resolves when somebody asks the application to stop. Then call [`stop`](Running::stop).
@@ -574,12 +688,18 @@ impl Running {
         self.app.stop();
         let deadline = Instant::now() + self.app.config().stop.deadline;
         let left = || deadline.saturating_duration_since(Instant::now());
-        let all = || self.components.iter().chain(self.servers.iter().flat_map(|server| &server.components));
+        let all = || {
+            self.components
+                .iter()
+                .chain(self.servers.iter().flat_map(|server| &server.components))
+        };
         for component in all() {
             let _ = tokio::time::timeout(left(), component.before_stop(&self.app)).await;
         }
-        let (front, back): (Vec<_>, Vec<_>) =
-            self.servers.iter().partition(|server| server.core.frontend.is_some());
+        let (front, back): (Vec<_>, Vec<_>) = self
+            .servers
+            .iter()
+            .partition(|server| server.core.frontend.is_some());
         for server in &front {
             server.core.router.caller().node().set_leaving();
         }
@@ -588,7 +708,10 @@ impl Running {
             clean &= server.listening.finish(left()).await;
         }
         let connections = front.iter().map(|server| server.connections.finish(left()));
-        clean &= futures_util::future::join_all(connections).await.into_iter().all(|ended| ended);
+        clean &= futures_util::future::join_all(connections)
+            .await
+            .into_iter()
+            .all(|ended| ended);
         for server in front.into_iter().chain(back) {
             clean &= server.core.tasks.finish(left()).await;
         }
@@ -598,39 +721,69 @@ impl Running {
         }
         clean &= self.app.tasks().finish(left()).await;
         for server in &self.servers {
-            let _ = tokio::time::timeout(left().max(LAST_WORD), server.core.router.caller().node().leave()).await;
+            let _ = tokio::time::timeout(
+                left().max(LAST_WORD),
+                server.core.router.caller().node().leave(),
+            )
+            .await;
         }
         clean
     }
 
     /// Components first, then into the cluster, then the doors.
     async fn open(&self, plan: &Plan, listeners: Vec<Option<Listening>>) -> Result<(), StartError> {
-        let all = || self.components.iter().chain(self.servers.iter().flat_map(|server| &server.components));
-        let failed = |component: &Arc<dyn DynComponent>, fault| {
-            StartError::Component { name: component.name(), fault }
+        let all = || {
+            self.components
+                .iter()
+                .chain(self.servers.iter().flat_map(|server| &server.components))
+        };
+        let failed = |component: &Arc<dyn DynComponent>, fault| StartError::Component {
+            name: component.name(),
+            fault,
         };
         for component in all() {
-            component.start(&self.app).await.map_err(|fault| failed(component, fault))?;
+            component
+                .start(&self.app)
+                .await
+                .map_err(|fault| failed(component, fault))?;
         }
         for server in &self.servers {
             let core = &server.core;
             let inbox = Arc::new(Inbox(core.clone()));
-            let entered = core.router.caller().node().enter(inbox, |work| self.links.run("link", work));
-            entered.await.map_err(|source| StartError::Join { id: core.id.clone(), source })?;
+            let entered = core
+                .router
+                .caller()
+                .node()
+                .enter(inbox, |work| self.links.run("link", work));
+            entered.await.map_err(|source| StartError::Join {
+                id: core.id.clone(),
+                source,
+            })?;
         }
         for (server, listening) in self.servers.iter().zip(listeners) {
             let core = &server.core;
-            let (Some(frontend), Some(listening)) = (&core.frontend, listening) else { continue };
+            let (Some(frontend), Some(listening)) = (&core.frontend, listening) else {
+                continue;
+            };
             let options = self.app.config().frontend(&core.entry)?;
             let connector = plan.connector(&options)?;
-            let door = Door::new(core.clone(), frontend.clone(), connector, options, server.connections.clone());
+            let door = Door::new(
+                core.clone(),
+                frontend.clone(),
+                connector,
+                options,
+                server.connections.clone(),
+            );
             match listening {
                 Listening::Socket(hybrid) => Arc::new(door).open(&server.listening, hybrid),
                 Listening::Memory(listener) => Arc::new(door).open(&server.listening, listener),
             }
         }
         for component in all() {
-            component.after_start(&self.app).await.map_err(|fault| failed(component, fault))?;
+            component
+                .after_start(&self.app)
+                .await
+                .map_err(|fault| failed(component, fault))?;
         }
         Ok(())
     }

@@ -65,7 +65,10 @@ struct Front {
 
 impl Channels {
     pub(crate) fn new(pusher: Pusher) -> Channels {
-        Channels(Arc::new(Registry { rooms: Mutex::default(), pusher }))
+        Channels(Arc::new(Registry {
+            rooms: Mutex::default(),
+            pusher,
+        }))
     }
 
     /// The channel `name`, made if there is none.
@@ -75,23 +78,35 @@ impl Channels {
             Some(room) => room.clone(),
             None => {
                 let name: Arc<str> = name.into();
-                let room = Arc::new(Room { name: name.clone(), state: Mutex::default() });
+                let room = Arc::new(Room {
+                    name: name.clone(),
+                    state: Mutex::default(),
+                });
                 rooms.insert(name, room.clone());
                 room
             }
         };
-        Channel { registry: self.0.clone(), room }
+        Channel {
+            registry: self.0.clone(),
+            room,
+        }
     }
 
     /// The channel `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<Channel> {
         let room = lock(&self.0.rooms).get(name)?.clone();
-        Some(Channel { registry: self.0.clone(), room })
+        Some(Channel {
+            registry: self.0.clone(),
+            room,
+        })
     }
 
     /// The names of all channels.
     pub fn names(&self) -> Vec<String> {
-        lock(&self.0.rooms).keys().map(|name| name.to_string()).collect()
+        lock(&self.0.rooms)
+            .keys()
+            .map(|name| name.to_string())
+            .collect()
     }
 
     /// How many channels there are.
@@ -109,7 +124,10 @@ impl Channels {
         let body = self.0.pusher.encode(route, body)?;
         let mut fronts: FxHashMap<&ServerId, Vec<SessionId>> = FxHashMap::default();
         for member in members {
-            fronts.entry(&member.frontend).or_default().push(member.session);
+            fronts
+                .entry(&member.frontend)
+                .or_default()
+                .push(member.session);
         }
         let mut sent = Ok(());
         for (frontend, sessions) in fronts {
@@ -124,7 +142,10 @@ impl Channels {
         let rooms: Vec<_> = lock(&self.0.rooms).values().cloned().collect();
         let mut lost = Vec::new();
         for room in rooms {
-            let channel = Channel { registry: self.0.clone(), room };
+            let channel = Channel {
+                registry: self.0.clone(),
+                room,
+            };
             let members = channel.with(|state| state.lose_front(frontend));
             lost.extend(members.into_iter().map(|member| (channel.clone(), member)));
         }
@@ -178,7 +199,12 @@ impl Channel {
     /// # Errors
     ///
     /// As [`push`](Channel::push); the member is out all the same.
-    pub fn leave_telling(&self, member: &Member, route: &str, body: &impl Serialize) -> Result<bool> {
+    pub fn leave_telling(
+        &self,
+        member: &Member,
+        route: &str,
+        body: &impl Serialize,
+    ) -> Result<bool> {
         let pusher = &self.registry.pusher;
         let encoded = pusher.encode(route, body);
         self.with_leaving(|state| {
@@ -198,7 +224,12 @@ impl Channel {
     /// The uids of everybody inside, in the order they came to each front-end.
     pub fn uids(&self) -> Vec<Uid> {
         self.with(|state| {
-            state.fronts.iter().flat_map(|front| &front.members).map(|(uid, _)| uid.clone()).collect()
+            state
+                .fronts
+                .iter()
+                .flat_map(|front| &front.members)
+                .map(|(uid, _)| uid.clone())
+                .collect()
         })
     }
 
@@ -234,7 +265,10 @@ impl Channel {
         let body = pusher.encode(route, body)?;
         self.with(|state| {
             let Some(places) = state.members.get(uid) else {
-                return Err(Fault::new(500, format!("{uid} is not in {}", self.room.name)));
+                return Err(Fault::new(
+                    500,
+                    format!("{uid} is not in {}", self.room.name),
+                ));
             };
             for (frontend, session) in places {
                 pusher.push_to(frontend, &[*session], route, &body)?;
@@ -247,7 +281,10 @@ impl Channel {
     pub fn destroy(&self) {
         let mut rooms = lock(&self.registry.rooms);
         let mut state = lock(&self.room.state);
-        *state = State { gone: true, ..State::default() };
+        *state = State {
+            gone: true,
+            ..State::default()
+        };
         remove(&mut rooms, &self.room);
     }
 
@@ -259,7 +296,10 @@ impl Channel {
     fn with_leaving<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let (result, freed) = self.with(|state| {
             let result = act(state);
-            (result, state.count == 0 && state.free_when_empty && !state.gone)
+            (
+                result,
+                state.count == 0 && state.free_when_empty && !state.gone,
+            )
         });
         if freed {
             let mut rooms = lock(&self.registry.rooms);
@@ -285,7 +325,10 @@ impl Channel {
 
 /// Takes `room` out of the registry, unless another has its name by now.
 fn remove(rooms: &mut FxHashMap<Arc<str>, Arc<Room>>, room: &Arc<Room>) {
-    if rooms.get(&room.name).is_some_and(|other| Arc::ptr_eq(other, room)) {
+    if rooms
+        .get(&room.name)
+        .is_some_and(|other| Arc::ptr_eq(other, room))
+    {
         rooms.remove(&room.name);
     }
 }
@@ -303,12 +346,23 @@ impl State {
         if self.has(&member) {
             return false;
         }
-        let Member { uid, frontend, session } = member;
-        self.members.entry(uid.clone()).or_default().push((frontend.clone(), session));
+        let Member {
+            uid,
+            frontend,
+            session,
+        } = member;
+        self.members
+            .entry(uid.clone())
+            .or_default()
+            .push((frontend.clone(), session));
         let front = match self.fronts.iter().position(|front| front.id == frontend) {
             Some(at) => &mut self.fronts[at],
             None => {
-                self.fronts.push(Front { id: frontend, members: Vec::new(), packed: None });
+                self.fronts.push(Front {
+                    id: frontend,
+                    members: Vec::new(),
+                    packed: None,
+                });
                 let last = self.fronts.len() - 1;
                 &mut self.fronts[last]
             }
@@ -331,8 +385,14 @@ impl State {
                 self.members.remove(&member.uid);
             }
         }
-        if let Some(front) = self.fronts.iter_mut().find(|front| front.id == member.frontend) {
-            front.members.retain(|(_, session)| *session != member.session);
+        if let Some(front) = self
+            .fronts
+            .iter_mut()
+            .find(|front| front.id == member.frontend)
+        {
+            front
+                .members
+                .retain(|(_, session)| *session != member.session);
             front.packed = None;
         }
         self.fronts.retain(|front| !front.members.is_empty());
@@ -341,7 +401,10 @@ impl State {
     }
 
     fn lose_front(&mut self, frontend: &ServerId) -> Vec<Member> {
-        let lost: Vec<Member> = self.all().filter(|member| member.frontend == *frontend).collect();
+        let lost: Vec<Member> = self
+            .all()
+            .filter(|member| member.frontend == *frontend)
+            .collect();
         for member in &lost {
             self.leave(member);
         }

@@ -24,13 +24,18 @@ pub(crate) struct Pusher {
 
 impl Pusher {
     pub(crate) fn new(caller: Caller, protos: Arc<Protos>, metrics: PushMetrics) -> Pusher {
-        Pusher { caller, protos, metrics }
+        Pusher {
+            caller,
+            protos,
+            metrics,
+        }
     }
 
     /// Writes a body as JSON, and sees to it that it fits the route's schema, if there is one.
     pub(crate) fn encode(&self, route: &str, body: &impl Serialize) -> Result<Bytes> {
-        let body = text::to_json(body)
-            .map_err(|error| Fault::internal(format!("a push to {route} can't be written: {error}")))?;
+        let body = text::to_json(body).map_err(|error| {
+            Fault::internal(format!("a push to {route} can't be written: {error}"))
+        })?;
         self.protos.check(route, &body)?;
         Ok(body)
     }
@@ -55,11 +60,20 @@ impl Pusher {
         route: &str,
         body: &Bytes,
     ) -> Result<()> {
-        self.send(frontend, &Self::packed(route, body, To::Sessions(sessions))?)
+        self.send(
+            frontend,
+            &Self::packed(route, body, To::Sessions(sessions))?,
+        )
     }
 
     /// Pushes to every session of `uid`, wherever it is.
-    pub(crate) fn push_uid(&self, frontends: &[ServerId], uid: &str, route: &str, body: &Bytes) -> Result<()> {
+    pub(crate) fn push_uid(
+        &self,
+        frontends: &[ServerId],
+        uid: &str,
+        route: &str,
+        body: &Bytes,
+    ) -> Result<()> {
         self.send_all(frontends, &Self::packed(route, body, To::Uid(uid))?)
     }
 
@@ -72,7 +86,10 @@ impl Pusher {
         route: &str,
         body: &Bytes,
     ) -> Result<()> {
-        self.send_all(frontends, &Self::packed(route, body, To::All { with, unbound })?)
+        self.send_all(
+            frontends,
+            &Self::packed(route, body, To::All { with, unbound })?,
+        )
     }
 
     fn packed(route: &str, body: &Bytes, to: To<'_>) -> Result<Bytes> {

@@ -31,7 +31,11 @@ use crate::error::Result;
 )]
 pub trait Filter: Send + Sync + 'static {
     /// Answers a request, as a rule by passing it on.
-    fn call(&self, request: Request, next: Next) -> impl Future<Output = Result<Reply>> + Send + 'static;
+    fn call(
+        &self,
+        request: Request,
+        next: Next,
+    ) -> impl Future<Output = Result<Reply>> + Send + 'static;
 }
 
 impl<F, Fut> Filter for F
@@ -39,7 +43,11 @@ where
     F: Fn(Request, Next) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Reply>> + Send + 'static,
 {
-    fn call(&self, request: Request, next: Next) -> impl Future<Output = Result<Reply>> + Send + 'static {
+    fn call(
+        &self,
+        request: Request,
+        next: Next,
+    ) -> impl Future<Output = Result<Reply>> + Send + 'static {
         self(request, next)
     }
 }
@@ -84,7 +92,9 @@ impl Next {
 
 impl std::fmt::Debug for Next {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Next").field("left", &(self.filters.len() - self.passed)).finish()
+        f.debug_struct("Next")
+            .field("left", &(self.filters.len() - self.passed))
+            .finish()
     }
 }
 
@@ -97,5 +107,10 @@ pub(crate) fn through(
     if filters.is_empty() {
         return end.run(request);
     }
-    Next { filters: filters.clone(), passed: 0, end: end.clone() }.run(request)
+    Next {
+        filters: filters.clone(),
+        passed: 0,
+        end: end.clone(),
+    }
+    .run(request)
 }

@@ -61,7 +61,9 @@ impl Request {
     pub fn session(&self) -> Result<&Session> {
         match &self.origin {
             Origin::Client(session) => Ok(session),
-            Origin::Server(server) => Err(Fault::internal(format!("{server} asks, without a session"))),
+            Origin::Server(server) => {
+                Err(Fault::internal(format!("{server} asks, without a session")))
+            }
         }
     }
 
@@ -95,7 +97,11 @@ impl Reply {
     pub fn json(value: &impl Serialize) -> Result<Reply> {
         let body = text::to_json(value)
             .map_err(|error| Fault::internal(format!("a reply can't be written: {error}")))?;
-        Ok(Reply(if body == "null" { Bytes::from_static(b"{}") } else { body }))
+        Ok(Reply(if body == "null" {
+            Bytes::from_static(b"{}")
+        } else {
+            body
+        }))
     }
 
     /// The encoded body.
@@ -130,7 +136,11 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// Lets up to `limit` requests on one server run beside each other, in any order, instead of
     /// one after another for each session.
     fn concurrent(self, limit: usize) -> Concurrent<Self, Args> {
-        Concurrent { handler: self, limit, args: PhantomData }
+        Concurrent {
+            handler: self,
+            limit,
+            args: PhantomData,
+        }
     }
 }
 
@@ -143,7 +153,9 @@ pub struct Concurrent<H, Args> {
 
 impl<H, Args> fmt::Debug for Concurrent<H, Args> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Concurrent").field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Concurrent")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 
@@ -162,7 +174,10 @@ pub trait IntoEndpoint<Args> {
 
 impl<Args: 'static, H: Handler<Args>> IntoEndpoint<Args> for H {
     fn into_endpoint(self) -> Endpoint {
-        Endpoint { run: Arc::new(Erased(self, PhantomData)), together: None }
+        Endpoint {
+            run: Arc::new(Erased(self, PhantomData)),
+            together: None,
+        }
     }
 }
 
@@ -173,7 +188,10 @@ pub struct ConcurrentArgs<Args>(PhantomData<fn(Args)>);
 impl<Args: 'static, H: Handler<Args>> IntoEndpoint<ConcurrentArgs<Args>> for Concurrent<H, Args> {
     fn into_endpoint(self) -> Endpoint {
         let together = Some(Arc::new(Semaphore::new(self.limit)));
-        Endpoint { run: Arc::new(Erased(self.handler, PhantomData)), together }
+        Endpoint {
+            run: Arc::new(Erased(self.handler, PhantomData)),
+            together,
+        }
     }
 }
 

@@ -96,35 +96,56 @@ impl Caller {
         service: &'a str,
         method: &'a str,
     ) -> Ready<'a> {
-        Ready { caller: self, server, service, method }
+        Ready {
+            caller: self,
+            server,
+            service,
+            method,
+        }
     }
 }
 
 impl Ready<'_> {
     /// Calls it and waits for what comes out, up to the deadline of remotes.
-    pub(crate) async fn call<T: DeserializeOwned>(&self, args: &impl Serialize) -> Result<T, RpcError> {
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        args: &impl Serialize,
+    ) -> Result<T, RpcError> {
         let args = envelope::pack(args).map_err(|error| self.codec(error))?;
-        let packed = envelope::pack(&Ask::Remote(self.method(&args))).map_err(|error| self.codec(error))?;
+        let packed =
+            envelope::pack(&Ask::Remote(self.method(&args))).map_err(|error| self.codec(error))?;
         let deadline = Instant::now() + self.caller.deadline;
-        let answer = self.caller.node.call(self.server, &packed, deadline).await.map_err(|source| {
-            RpcError::Unanswered { server: self.server.clone(), method: self.name(), source }
-        })?;
+        let answer = self
+            .caller
+            .node
+            .call(self.server, &packed, deadline)
+            .await
+            .map_err(|source| RpcError::Unanswered {
+                server: self.server.clone(),
+                method: self.name(),
+                source,
+            })?;
         match envelope::unpack_answer(answer) {
             Ok(result) => envelope::unpack(&result).map_err(|error| self.codec(error)),
-            Err(fault) => {
-                Err(RpcError::Failed { server: self.server.clone(), method: self.name(), fault })
-            }
+            Err(fault) => Err(RpcError::Failed {
+                server: self.server.clone(),
+                method: self.name(),
+                fault,
+            }),
         }
     }
 
     /// Sends it, and waits for nothing.
     pub(crate) fn tell(&self, args: &impl Serialize) -> Result<(), RpcError> {
         let packed = self.packed(args)?;
-        self.caller.node.cast(self.server, &packed).map_err(|source| RpcError::Unsent {
-            server: self.server.clone(),
-            method: self.name(),
-            source,
-        })
+        self.caller
+            .node
+            .cast(self.server, &packed)
+            .map_err(|source| RpcError::Unsent {
+                server: self.server.clone(),
+                method: self.name(),
+                source,
+            })
     }
 
     fn packed(&self, args: &impl Serialize) -> Result<Bytes, RpcError> {
@@ -133,7 +154,11 @@ impl Ready<'_> {
     }
 
     fn method<'a>(&'a self, args: &'a [u8]) -> Method<'a> {
-        Method { service: self.service, method: self.method, args }
+        Method {
+            service: self.service,
+            method: self.method,
+            args,
+        }
     }
 
     fn name(&self) -> String {

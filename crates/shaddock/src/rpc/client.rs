@@ -37,7 +37,11 @@ pub struct Rpc<C> {
 impl<C: RemoteClient> Rpc<C> {
     pub(crate) fn new(router: Router) -> Result<Rpc<C>> {
         let kind = C::KIND.parse().map_err(Fault::from)?;
-        Ok(Rpc { router, kind, client: PhantomData })
+        Ok(Rpc {
+            router,
+            kind,
+            client: PhantomData,
+        })
     }
 
     /// The server that this session's messages go to: by the kind's key.
@@ -75,17 +79,27 @@ impl<C: RemoteClient> Rpc<C> {
     /// Every server of the kind, at once.
     pub fn all(&self) -> C::All {
         let servers = self.router.servers(&self.kind);
-        C::to_all(TargetAll { caller: self.router.caller().clone(), servers })
+        C::to_all(TargetAll {
+            caller: self.router.caller().clone(),
+            servers,
+        })
     }
 
     fn client(&self, server: ServerId) -> C {
-        C::to(Target { caller: self.router.caller().clone(), server })
+        C::to(Target {
+            caller: self.router.caller().clone(),
+            server,
+        })
     }
 }
 
 impl<C> Clone for Rpc<C> {
     fn clone(&self) -> Rpc<C> {
-        Rpc { router: self.router.clone(), kind: self.kind.clone(), client: PhantomData }
+        Rpc {
+            router: self.router.clone(),
+            kind: self.kind.clone(),
+            client: PhantomData,
+        }
     }
 }
 
@@ -121,7 +135,12 @@ impl Target {
         method: &str,
         args: &impl Serialize,
     ) -> Result<T> {
-        match self.caller.remote(&self.server, remote, method).call(args).await {
+        match self
+            .caller
+            .remote(&self.server, remote, method)
+            .call(args)
+            .await
+        {
             Ok(result) => Ok(result),
             // What the callee wants the client to be told passes through.
             Err(RpcError::Failed { fault, .. }) => Err(fault),
@@ -135,7 +154,10 @@ impl Target {
     ///
     /// If it could not be sent.
     pub fn tell(&self, remote: &str, method: &str, args: &impl Serialize) -> Result<()> {
-        Ok(self.caller.remote(&self.server, remote, method).tell(args)?)
+        Ok(self
+            .caller
+            .remote(&self.server, remote, method)
+            .tell(args)?)
     }
 }
 
@@ -155,7 +177,10 @@ impl TargetAll {
         args: &(impl Serialize + Sync),
     ) -> Vec<(ServerId, Result<T>)> {
         let calls = self.servers.iter().map(async |server| {
-            let target = Target { caller: self.caller.clone(), server: server.clone() };
+            let target = Target {
+                caller: self.caller.clone(),
+                server: server.clone(),
+            };
             let result = target.call(remote, method, args).await;
             (target.server, result)
         });
@@ -170,7 +195,10 @@ impl TargetAll {
     pub fn tell(&self, remote: &str, method: &str, args: &impl Serialize) -> Result<()> {
         let mut sent = Ok(());
         for server in &self.servers {
-            let target = Target { caller: self.caller.clone(), server: server.clone() };
+            let target = Target {
+                caller: self.caller.clone(),
+                server: server.clone(),
+            };
             let told = target.tell(remote, method, args);
             sent = sent.and(told);
         }

@@ -100,7 +100,11 @@ pub(crate) fn pack_sessions(ids: impl Iterator<Item = SessionId>) -> Bytes {
 
 /// Reads them.
 pub(crate) fn unpack_sessions(packed: &[u8]) -> impl Iterator<Item = SessionId> {
-    packed.as_chunks::<8>().0.iter().map(|id| SessionId(u64::from_le_bytes(*id)))
+    packed
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|id| SessionId(u64::from_le_bytes(*id)))
 }
 
 /// Writes a value with field names.
@@ -109,7 +113,9 @@ pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Bytes, rmp_serde::encode::
 }
 
 /// Reads it; what it borrows stays in `bytes`.
-pub(crate) fn unpack<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, rmp_serde::decode::Error> {
+pub(crate) fn unpack<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+) -> Result<T, rmp_serde::decode::Error> {
     rmp_serde::from_slice(bytes)
 }
 
@@ -132,7 +138,9 @@ pub(crate) fn pack_answer(answer: Result<Bytes, Fault>) -> Bytes {
 pub(crate) fn unpack_answer(mut packed: Bytes) -> Result<Bytes, Fault> {
     match packed.first() {
         Some(&DONE) => Ok(packed.split_off(1)),
-        Some(&FAILED) => Err(unpack(&packed[1..]).unwrap_or_else(|_| Fault::internal("an unreadable fault"))),
+        Some(&FAILED) => {
+            Err(unpack(&packed[1..]).unwrap_or_else(|_| Fault::internal("an unreadable fault")))
+        }
         _ => Err(Fault::internal("an unreadable answer")),
     }
 }
@@ -152,8 +160,13 @@ mod tests {
             body: b"{}",
         });
         let packed = pack(&ask).unwrap();
-        let Ask::Forward(forward) = unpack(&packed).unwrap() else { panic!("not a forward") };
-        assert_eq!((forward.session, forward.route), (SessionId(7), "chat.chatHandler.send"));
+        let Ask::Forward(forward) = unpack(&packed).unwrap() else {
+            panic!("not a forward")
+        };
+        assert_eq!(
+            (forward.session, forward.route),
+            (SessionId(7), "chat.chatHandler.send")
+        );
         assert_eq!(packed.slice_ref(forward.body), "{}");
     }
 
@@ -162,7 +175,10 @@ mod tests {
         let fault = Fault::new(404, "no such room").with("room", 1);
         let read = unpack_answer(pack_answer(Err(fault))).unwrap_err();
         assert_eq!((read.code(), read.reason()), (404, "no such room"));
-        assert_eq!(unpack_answer(pack_answer(Ok(Bytes::from_static(b"x")))).unwrap(), "x");
+        assert_eq!(
+            unpack_answer(pack_answer(Ok(Bytes::from_static(b"x")))).unwrap(),
+            "x"
+        );
     }
 
     #[test]

@@ -15,7 +15,11 @@ use crate::server::ServerHandle;
 /// What runs when a method of a remote is called. `#[remote]` writes this.
 pub trait RemoteService: Send + Sync + 'static {
     /// Runs `method` with its arguments as they came. `None` if there is no such method.
-    fn call(self: Arc<Self>, method: &str, args: Bytes) -> Option<BoxFuture<'static, Result<Bytes>>>;
+    fn call(
+        self: Arc<Self>,
+        method: &str,
+        args: Bytes,
+    ) -> Option<BoxFuture<'static, Result<Bytes>>>;
 }
 
 type Make = dyn Fn(&ServerHandle) -> Arc<dyn RemoteService> + Send + Sync;
@@ -37,7 +41,12 @@ impl Remote {
         methods: &'static [&'static str],
         make: impl Fn(&ServerHandle) -> S + Send + Sync + 'static,
     ) -> Remote {
-        Remote { kind, name, methods, make: Arc::new(move |server| Arc::new(make(server))) }
+        Remote {
+            kind,
+            name,
+            methods,
+            make: Arc::new(move |server| Arc::new(make(server))),
+        }
     }
 
     /// The kind of server it is for.
@@ -62,7 +71,10 @@ impl Remote {
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").field("kind", &self.kind).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Remote")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,7 +84,8 @@ impl fmt::Debug for Remote {
 ///
 /// A fault that names what could not be read.
 pub fn decode_args<T: DeserializeOwned>(args: &[u8]) -> Result<T> {
-    envelope::unpack(args).map_err(|error| Fault::internal(format!("unreadable arguments: {error}")))
+    envelope::unpack(args)
+        .map_err(|error| Fault::internal(format!("unreadable arguments: {error}")))
 }
 
 /// Writes what a method returned.

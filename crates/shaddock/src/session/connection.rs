@@ -275,7 +275,11 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             match self.wire.poll_receive(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     self.heard = now;
-                    self.record.frontend.metrics.bytes_in.increment(chunk.len() as u64);
+                    self.record
+                        .frontend
+                        .metrics
+                        .bytes_in
+                        .increment(chunk.len() as u64);
                     self.dialect.receive(chunk, now.into_std());
                 }
                 Poll::Ready(None) => return self.end(Ending::Left),
@@ -315,7 +319,8 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 } else {
                     metrics.rate_limited.increment(1);
                     let fault = Fault::new(429, "too many requests");
-                    self.record.respond(message.id, &message.route, &fault.to_body());
+                    self.record
+                        .respond(message.id, &message.route, &fault.to_body());
                 }
             }
             Event::Refused { id: _, reason } => {
@@ -353,7 +358,9 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 self.running = Some(self.desk.moved(&self.record, moved));
                 continue;
             }
-            let Some(message) = self.waiting.pop_front() else { break };
+            let Some(message) = self.waiting.pop_front() else {
+                break;
+            };
             match self.desk.take(&self.record, message) {
                 Taken::InOrder(job) => self.running = Some(job),
                 Taken::Beside(mut job) => {
@@ -417,14 +424,19 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
     /// wait for ever. Pending until there is something to do about one of them.
     fn tick(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         loop {
-            let stall = self.suspended.filter(|_| self.is_clogged()).map(|since| since + STALL_LIMIT);
+            let stall = self
+                .suspended
+                .filter(|_| self.is_clogged())
+                .map(|since| since + STALL_LIMIT);
             let probe = self.terms.probe.map(|every| self.heard + every);
             let timeout = self.dialect.poll_timeout().map(Instant::from_std);
             let Some(deadline) = [stall, probe, timeout].into_iter().flatten().min() else {
                 self.sleep = None;
                 return Poll::Pending;
             };
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
             // Deadlines move on with every heartbeat; the timer is set again only when it has fired.
             if deadline < sleep.deadline() {
                 sleep.as_mut().reset(deadline);

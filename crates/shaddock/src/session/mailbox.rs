@@ -70,7 +70,11 @@ pub(crate) struct Collected {
 
 impl Mailbox {
     pub(crate) fn new(bounds: Bounds) -> Mailbox {
-        Mailbox { state: Mutex::default(), waker: AtomicWaker::new(), bounds }
+        Mailbox {
+            state: Mutex::default(),
+            waker: AtomicWaker::new(),
+            bounds,
+        }
     }
 
     /// Leaves a frame for the client.
@@ -119,7 +123,9 @@ impl Mailbox {
     pub(crate) fn collect(&self, room: usize, mut send: impl FnMut(&Bytes)) -> Collected {
         let mut state = self.lock();
         let mut sent = 0;
-        while sent < room && let Some(frame) = state.frames.pop_front() {
+        while sent < room
+            && let Some(frame) = state.frames.pop_front()
+        {
             state.bytes -= frame.len();
             sent += frame.len();
             send(&frame);
@@ -148,7 +154,9 @@ impl Mailbox {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -164,7 +172,10 @@ mod tests {
 
     #[test]
     fn frames_come_out_in_order() {
-        let mailbox = Mailbox::new(Bounds { frames: 4, bytes: 100 });
+        let mailbox = Mailbox::new(Bounds {
+            frames: 4,
+            bytes: 100,
+        });
         for frame in ["a", "b", "c"] {
             mailbox.post(Bytes::from_static(frame.as_bytes())).unwrap();
         }
@@ -175,7 +186,10 @@ mod tests {
 
     #[test]
     fn one_frame_too_many_ends_it() {
-        let mailbox = Mailbox::new(Bounds { frames: 1, bytes: 100 });
+        let mailbox = Mailbox::new(Bounds {
+            frames: 1,
+            bytes: 100,
+        });
         mailbox.post(Bytes::from_static(b"a")).unwrap();
         assert_eq!(mailbox.post(Bytes::from_static(b"b")), Err(Refused::Full));
         assert_eq!(mailbox.post(Bytes::from_static(b"c")), Err(Refused::Closed));
@@ -184,7 +198,10 @@ mod tests {
 
     #[test]
     fn one_byte_too_many_ends_it() {
-        let mailbox = Mailbox::new(Bounds { frames: 9, bytes: 3 });
+        let mailbox = Mailbox::new(Bounds {
+            frames: 9,
+            bytes: 3,
+        });
         mailbox.post(Bytes::from_static(b"abc")).unwrap();
         assert_eq!(mailbox.post(Bytes::from_static(b"d")), Err(Refused::Full));
     }

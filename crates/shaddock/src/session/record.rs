@@ -96,7 +96,9 @@ impl Record {
 
     /// Pushes an encoded body to this client. One that has gone is no error.
     pub(crate) fn push(&self, route: &str, body: &Bytes) -> Result<()> {
-        let Some(voice) = self.voice() else { return Ok(()) };
+        let Some(voice) = self.voice() else {
+            return Ok(());
+        };
         let frame = voice.push(route, body)?;
         self.post(frame);
         Ok(())
@@ -111,7 +113,9 @@ impl Record {
 
     /// Answers request `id` of this client; a notify, which has none, is not answered.
     pub(crate) fn respond(&self, id: Option<NonZeroU32>, route: &Route, body: &Bytes) {
-        let (Some(voice), Some(id)) = (self.voice(), id) else { return };
+        let (Some(voice), Some(id)) = (self.voice(), id) else {
+            return;
+        };
         let frame = voice.response(id, route, body).unwrap_or_else(|error| {
             tracing::error!(server = %self.frontend.id, %route, %error, "a reply can't be encoded");
             voice.fault(id, Some(route))
@@ -159,7 +163,11 @@ impl Record {
 
     async fn bind(self: &Arc<Record>, uid: Uid, unique: bool) -> Result<(), Unchanged> {
         if let Some(bound) = self.bound_or_ended()? {
-            return if bound == uid { Ok(()) } else { Err(Unchanged::Bound(bound)) };
+            return if bound == uid {
+                Ok(())
+            } else {
+                Err(Unchanged::Bound(bound))
+            };
         }
         let claim = if unique {
             let owner = format!("{}/{}", self.frontend.id, self.id);
@@ -189,13 +197,20 @@ impl Record {
             return Err(why);
         }
         self.frontend.table.bind(uid.clone(), self.id);
-        self.tell(AppEvent::SessionBound { session: Session::here(self.clone()), uid });
+        self.tell(AppEvent::SessionBound {
+            session: Session::here(self.clone()),
+            uid,
+        });
         Ok(())
     }
 
     fn bound_or_ended(&self) -> Result<Option<Uid>, Unchanged> {
         let state = self.lock();
-        if state.ended { Err(Unchanged::Closed) } else { Ok(state.identity.uid.clone()) }
+        if state.ended {
+            Err(Unchanged::Closed)
+        } else {
+            Ok(state.identity.uid.clone())
+        }
     }
 
     async fn unbind(self: &Arc<Record>) {
@@ -207,7 +222,10 @@ impl Record {
         if let Some(uid) = uid {
             self.frontend.table.unbind(&uid, self.id);
             self.release(claim).await;
-            self.tell(AppEvent::SessionUnbound { session: Session::here(self.clone()), uid });
+            self.tell(AppEvent::SessionUnbound {
+                session: Session::here(self.clone()),
+                uid,
+            });
         }
     }
 
@@ -245,6 +263,9 @@ impl Record {
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record").field("id", &self.id).field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Record")
+            .field("id", &self.id)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }

@@ -22,7 +22,11 @@ pub(crate) const KICK: &str = "kick";
 pub(crate) struct Sessions(pub(crate) Arc<Frontend>);
 
 impl RemoteService for Sessions {
-    fn call(self: Arc<Self>, method: &str, args: Bytes) -> Option<BoxFuture<'static, Result<Bytes>>> {
+    fn call(
+        self: Arc<Self>,
+        method: &str,
+        args: Bytes,
+    ) -> Option<BoxFuture<'static, Result<Bytes>>> {
         match method {
             CHANGE => Some(Box::pin(async move {
                 let (id, change): (SessionId, Change) = decode_args(&args)?;
@@ -36,7 +40,11 @@ impl RemoteService for Sessions {
                 let (uid, reason): (String, Option<String>) = decode_args(&args)?;
                 for record in self.0.table.of_uid(&uid) {
                     // Of one that has gone meanwhile nothing is left to do.
-                    let _ = record.apply(Change::Kick { reason: reason.clone() }).await;
+                    let _ = record
+                        .apply(Change::Kick {
+                            reason: reason.clone(),
+                        })
+                        .await;
                 }
                 encode_result(&())
             })),

@@ -49,7 +49,9 @@ impl SessionTable {
     pub(crate) fn of_uid(&self, uid: &str) -> Vec<Arc<Record>> {
         let maps = self.read();
         let ids = maps.by_uid.get(uid).map(Vec::as_slice).unwrap_or_default();
-        ids.iter().filter_map(|id| maps.by_id.get(id).cloned()).collect()
+        ids.iter()
+            .filter_map(|id| maps.by_id.get(id).cloned())
+            .collect()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Record>> {
@@ -61,7 +63,11 @@ impl SessionTable {
     }
 
     /// Calls `visit` with each of `ids` that is here, under one lock: it must be quick.
-    pub(crate) fn visit(&self, ids: impl Iterator<Item = SessionId>, mut visit: impl FnMut(&Record)) {
+    pub(crate) fn visit(
+        &self,
+        ids: impl Iterator<Item = SessionId>,
+        mut visit: impl FnMut(&Record),
+    ) {
         let maps = self.read();
         for id in ids {
             if let Some(record) = maps.by_id.get(&id) {
@@ -71,10 +77,14 @@ impl SessionTable {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Maps> {
-        self.maps.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.maps
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Maps> {
-        self.maps.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.maps
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
