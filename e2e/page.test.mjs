@@ -137,8 +137,11 @@ describe('the page', { skip: chat.missing }, () => {
     await join(ai, '艾', room); // at once, on the same page: nothing is left of the first visit
     assert.equal(await ai.getByRole('log').getByRole('listitem').count(), 0);
     await py.getByRole('status').getByText('艾 is here now.').waitFor();
-    await say(py, 'welcome back');
+    await say(py, 'welcome back', '艾');
     await heard(ai, 'welcome back');
+    await py.getByRole('button', { name: 'Leave' }).click();
+    await join(py, 'py', newRoom());
+    assert.equal(await py.getByLabel('To').inputValue(), '*', 'in another room one begins with all');
   });
 
   test('all of it goes by keyboard', async (t) => {

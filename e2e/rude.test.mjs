@@ -308,14 +308,16 @@ describe('those who dawdle', { skip: chat.missing, concurrency: true }, () => {
 
   test('a thousand silent connections are closed, and cost little', async () => {
     const before = chat.memory?.();
-    const silent = await Promise.all(Array.from({ length: 1_000 }, () => dial(connectors.at(-1))));
+    const silent = [];
+    // Not all at once: a kernel whose queue is full forgets connections that the client takes for open.
+    while (silent.length < 1_000) silent.push(...(await Promise.all(Array.from({ length: 50 }, () => dial(connectors.at(-1))))));
     grewLessThan(before, 64 * MIB);
     await Promise.all(silent.map((raw) => raw.ended(HANDSHAKE_WITHIN + 10_000)));
   });
 });
 
 describe('a member who does not read', { skip: chat.missing }, () => {
-  test('is cut off while its room is flooded, and the others lose nothing', async () => {
+  test('is cut off while its room is flooded, and the others lose nothing', async (t) => {
     const room = `flood${process.pid}`;
     const speaker = await login(WS, 'speaker', room, connector);
     const listener = await login(TCP, 'listener', room, connector);
@@ -324,14 +326,12 @@ describe('a member who does not read', { skip: chat.missing }, () => {
     const before = chat.memory?.();
     // It beats on, so that it is the flood that ends it.
     const beats = setInterval(() => deaf.send(Package.TYPE_HEARTBEAT), 2_000);
+    t.after(() => clearInterval(beats));
     deaf.pause();
-    const left = speaker.pushed('onLeave');
-    left.catch(() => {});
     let said = 0;
-    let gone = false;
-    left.then(() => (gone = true), () => (gone = true));
     const deadline = Date.now() + 40_000;
-    while (!gone && Date.now() < deadline) {
+    while (speaker.pending('onLeave') === 0) {
+      assert.ok(Date.now() < deadline, `the deaf one is still there after ${said} messages`);
       const batch = Array.from({ length: 8 }, () => speaker.request(SEND, { content: `${(said += 1)} ${'x'.repeat(4_000)}`, target: '*' }));
       await Promise.all(batch);
       for (let n = said - 7; n <= said; n++) {
@@ -339,14 +339,13 @@ describe('a member who does not read', { skip: chat.missing }, () => {
         assert.equal(Number.parseInt((await speaker.pushed('onChat')).msg), n);
       }
     }
-    clearInterval(beats);
-    assert.deepEqual(await left, { route: 'onLeave', user: 'deaf' }, 'the others are told');
+    assert.deepEqual(await speaker.pushed('onLeave'), { route: 'onLeave', user: 'deaf' }, 'the others are told');
     grewLessThan(before, 64 * MIB);
     assert.deepEqual(await listener.pushed('onLeave'), { route: 'onLeave', user: 'deaf' });
     for (const client of [speaker, listener]) client.close();
   });
 
-  test('nor is one who asks and does not read the answers', async () => {
+  test('costs no memory when it asks on and on either', async () => {
     const client = await open(TCP, connector);
     const before = chat.memory?.();
     client.pause();

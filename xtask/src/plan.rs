@@ -32,14 +32,8 @@ pub(crate) struct Expected {
 
 impl Step {
     fn new(name: impl Into<String>, commands: impl IntoIterator<Item = Command>) -> Step {
-        let expected = |command| Expected {
-            command,
-            succeeds: true,
-        };
-        Step {
-            name: name.into(),
-            commands: commands.into_iter().map(expected).collect(),
-        }
+        let expected = |command| Expected { command, succeeds: true };
+        Step { name: name.into(), commands: commands.into_iter().map(expected).collect() }
     }
 }
 
@@ -52,23 +46,18 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
         Step::new("format", [cargo("fmt --all --check")]),
         Step::new(
             "clippy",
-            [cargo(
-                "clippy --workspace --all-targets --all-features -- -D warnings",
-            )],
+            [cargo("clippy --workspace --all-targets --all-features -- -D warnings")],
         ),
         Step::new("documentation", [documentation(root)]),
         Step::new("tests", [cargo("test --workspace --all-features")]),
         Step::new(
             "each feature alone",
-            workspace
-                .features
-                .iter()
-                .map(|(package, feature)| match feature {
-                    None => cargo(&format!("check --quiet -p {package} --no-default-features")),
-                    Some(feature) => cargo(&format!(
-                        "check --quiet -p {package} --no-default-features --features {feature}"
-                    )),
-                }),
+            workspace.features.iter().map(|(package, feature)| match feature {
+                None => cargo(&format!("check --quiet -p {package} --no-default-features")),
+                Some(feature) => cargo(&format!(
+                    "check --quiet -p {package} --no-default-features --features {feature}"
+                )),
+            }),
         ),
     ];
     if !missing.has("c++") {
@@ -80,31 +69,20 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
     let chat = target.join("release/chat");
     steps.push(Step::new(
         "order, in release",
-        [cargo(
-            "test --release -p shaddock --features testing --test it order",
-        )],
+        [cargo("test --release -p shaddock --features testing --test it order")],
     ));
-    steps.push(Step::new(
-        "the chat, in release",
-        [cargo("build --release -p chat")],
-    ));
+    steps.push(Step::new("the chat, in release", [cargo("build --release -p chat")]));
     steps.push(commands_of(&chat));
     if !missing.has("node") && !missing.has("npm") {
         let (clients, e2e) = (root.join("clients/js"), root.join("e2e"));
-        steps.push(Step::new(
-            "client for JavaScript",
-            [npm(&clients, "ci"), npm(&clients, "test")],
-        ));
+        steps
+            .push(Step::new("client for JavaScript", [npm(&clients, "ci"), npm(&clients, "test")]));
         let mut test = npm(&e2e, "test");
-        test.env("CHAT_BIN", &chat)
-            .env("PICTURES", target.join("pictures"));
+        test.env("CHAT_BIN", &chat).env("PICTURES", target.join("pictures"));
         steps.push(Step::new("end to end", [npm(&e2e, "ci"), test]));
     }
     if !missing.has("cargo-deny") {
-        steps.push(Step::new(
-            "licences and advisories",
-            [cargo("deny --workspace check")],
-        ));
+        steps.push(Step::new("licences and advisories", [cargo("deny --workspace check")]));
     }
     steps
 }
@@ -113,9 +91,7 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
 fn commands_of(chat: &Path) -> Step {
     let command = |line: &str, succeeds| {
         let mut command = Command::new(chat);
-        command
-            .args(line.split(' '))
-            .current_dir(std::env::temp_dir());
+        command.args(line.split(' ')).current_dir(std::env::temp_dir());
         Expected { command, succeeds }
     };
     Step {
@@ -145,20 +121,15 @@ fn documentation(root: &Path) -> Command {
 
 /// A workspace of its own, so that nobody else compiles libFuzzer.
 fn fuzz(root: &Path, target: &Path) -> Command {
-    let mut command = cargo(
-        root,
-        "check --manifest-path fuzz/Cargo.toml --all-targets --target-dir",
-    );
+    let mut command =
+        cargo(root, "check --manifest-path fuzz/Cargo.toml --all-targets --target-dir");
     command.arg(target.join("fuzz"));
     command
 }
 
 fn npm(folder: &Path, what: &str) -> Command {
     let mut command = Command::new("npm");
-    command
-        .arg(what)
-        .current_dir(folder)
-        .env("npm_config_update_notifier", "false");
+    command.arg(what).current_dir(folder).env("npm_config_update_notifier", "false");
     if what == "ci" {
         command.args(["--no-audit", "--no-fund"]);
     }

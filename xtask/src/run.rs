@@ -31,34 +31,19 @@ pub(crate) fn run(steps: Vec<Step>, missing: &Missing) -> anyhow::Result<()> {
     if let Some((name, error)) = failed {
         bail!("{name} FAILED after {}: {error:#}", shown(begun.elapsed()));
     }
-    println!(
-        "ALL {} STEPS PASSED in {}",
-        times.len(),
-        shown(begun.elapsed())
-    );
+    println!("ALL {} STEPS PASSED in {}", times.len(), shown(begun.elapsed()));
     Ok(())
 }
 
-fn carry_out(
-    Expected {
-        mut command,
-        succeeds,
-    }: Expected,
-) -> anyhow::Result<()> {
+fn carry_out(Expected { mut command, succeeds }: Expected) -> anyhow::Result<()> {
     let line = line(&command);
     println!("$ {line}");
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| line.clone())?;
+    let status = command.stdin(Stdio::null()).status().with_context(|| line.clone())?;
     if succeeds {
         ensure!(status.success(), "{line}: {status}");
     } else {
         // As one that says no, that is: a panic would be 101, a crash a signal.
-        ensure!(
-            status.code() == Some(1),
-            "{line}: should say no with exit code 1; {status}"
-        );
+        ensure!(status.code() == Some(1), "{line}: should say no with exit code 1; {status}");
     }
     Ok(())
 }
@@ -66,10 +51,7 @@ fn carry_out(
 /// As one would type it.
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 fn shown(time: Duration) -> String {

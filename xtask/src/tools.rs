@@ -83,13 +83,7 @@ impl Missing {
 
     /// A line for each.
     pub(crate) fn tell(&self) {
-        for Tool {
-            name,
-            purpose,
-            hint,
-            ..
-        } in &self.0
-        {
+        for Tool { name, purpose, hint, .. } in &self.0 {
             println!("NOT TESTED without {name}: {purpose} (to get it: {hint})");
         }
     }
@@ -103,13 +97,7 @@ impl Missing {
 pub(crate) fn look(scope: Scope) -> anyhow::Result<Missing> {
     let is_strict = env::var_os("CI").is_some_and(|value| !value.is_empty());
     let needed = |tool: &&Tool| scope == Scope::All || tool.name == "c++";
-    let missing = Missing(
-        TOOLS
-            .iter()
-            .filter(needed)
-            .filter(|tool| !(tool.is_there)())
-            .collect(),
-    );
+    let missing = Missing(TOOLS.iter().filter(needed).filter(|tool| !(tool.is_there)()).collect());
     missing.tell();
     if is_strict && missing.0.iter().any(|tool| tool.is_required) {
         bail!("with CI set, nothing may be left out");
@@ -119,10 +107,6 @@ pub(crate) fn look(scope: Scope) -> anyhow::Result<Missing> {
 
 fn answers(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }

@@ -19,10 +19,7 @@ impl Workspace {
     /// Asks cargo, from wherever in the project one is.
     pub(crate) fn find() -> anyhow::Result<Workspace> {
         let arguments = ["metadata", "--no-deps", "--format-version", "1"];
-        let output = Command::new("cargo")
-            .args(arguments)
-            .output()
-            .context("cargo metadata")?;
+        let output = Command::new("cargo").args(arguments).output().context("cargo metadata")?;
         ensure!(
             output.status.success(),
             "cargo metadata: {}",
@@ -43,19 +40,11 @@ fn read(metadata: &Value) -> Option<Workspace> {
         let own = all.keys().filter(|feature| *feature != "default").cloned();
         let each = own.map(Some).collect::<Vec<_>>();
         if !each.is_empty() {
-            features.extend(
-                [None]
-                    .into_iter()
-                    .chain(each)
-                    .map(|feature| (name.to_owned(), feature)),
-            );
+            features
+                .extend([None].into_iter().chain(each).map(|feature| (name.to_owned(), feature)));
         }
     }
-    Some(Workspace {
-        root: path("workspace_root")?,
-        target: path("target_directory")?,
-        features,
-    })
+    Some(Workspace { root: path("workspace_root")?, target: path("target_directory")?, features })
 }
 
 #[cfg(test)]
@@ -77,13 +66,6 @@ mod tests {
             .iter()
             .map(|(package, feature)| (package.as_str(), feature.as_deref()))
             .collect();
-        assert_eq!(
-            features,
-            [
-                ("rich", None),
-                ("rich", Some("mqtt")),
-                ("rich", Some("tls"))
-            ]
-        );
+        assert_eq!(features, [("rich", None), ("rich", Some("mqtt")), ("rich", Some("tls"))]);
     }
 }

@@ -82,9 +82,7 @@ mod tests {
     #[test]
     fn servers_to_start_are_named() {
         let arguments = parse("chat start gate-1 chat-1").unwrap();
-        let Some(Command::Start { ids }) = arguments.command else {
-            panic!("no start")
-        };
+        let Some(Command::Start { ids }) = arguments.command else { panic!("no start") };
         assert_eq!(ids, ["gate-1", "chat-1"]);
     }
 
@@ -95,9 +93,7 @@ mod tests {
             "chat check --env test --set a.b=1 --set c==d --workers 3",
             "chat --set a.b=1 --set c==d --env=test --workers 3",
         ] {
-            let Options {
-                env, set, workers, ..
-            } = parse(line).unwrap().options;
+            let Options { env, set, workers, .. } = parse(line).unwrap().options;
             assert_eq!(env.as_deref(), Some("test"), "{line}");
             let wanted = [("a.b", "1"), ("c", "=d")].map(|(key, value)| (key.into(), value.into()));
             assert_eq!(set, wanted, "{line}");

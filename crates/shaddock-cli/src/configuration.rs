@@ -33,10 +33,9 @@ fn find_in(
     let environment = options.env.as_deref();
     let dir = options.config.as_deref().unwrap_or(folder);
     let (config, place) = match Config::load(dir, environment, overrides) {
-        Err(ConfigError::NoServers { .. }) if options.config.is_none() && !embedded.is_empty() => (
-            Config::embedded(embedded, environment, overrides)?,
-            "built in".to_owned(),
-        ),
+        Err(ConfigError::NoServers { .. }) if options.config.is_none() && !embedded.is_empty() => {
+            (Config::embedded(embedded, environment, overrides)?, "built in".to_owned())
+        }
         config => (config?, dir.display().to_string()),
     };
     let place = format!("configuration: {place}, environment {}", config.environment);
@@ -53,10 +52,8 @@ mod tests {
     use super::*;
     use crate::arguments::Arguments;
 
-    const EMBEDDED: &[(&str, &str)] = &[(
-        "servers.json",
-        r#"{"chat": [{"id": "chat-1", "host": "127.0.0.1"}]}"#,
-    )];
+    const EMBEDDED: &[(&str, &str)] =
+        &[("servers.json", r#"{"chat": [{"id": "chat-1", "host": "127.0.0.1"}]}"#)];
 
     /// A folder with one server, called as the folder, or with none.
     struct Folder(PathBuf);
@@ -97,10 +94,7 @@ mod tests {
         let folder = Folder::new("usual", true);
         let (server, place) = look(&folder, &[], EMBEDDED).unwrap();
         assert_eq!(server, "usual");
-        assert_eq!(
-            place,
-            format!("configuration: {}, environment test", folder.0.display())
-        );
+        assert_eq!(place, format!("configuration: {}, environment test", folder.0.display()));
     }
 
     #[test]

@@ -59,3 +59,8 @@ mod output;
 mod signals;
 
 pub use run::run;
+
+/// The README's server compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

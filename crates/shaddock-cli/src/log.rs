@@ -48,10 +48,7 @@ mod tests {
 
     #[test]
     fn the_flag_comes_before_the_variable_and_that_before_the_file() {
-        assert_eq!(
-            choose(Some("trace"), Some("warn"), "info"),
-            ("--log", "trace")
-        );
+        assert_eq!(choose(Some("trace"), Some("warn"), "info"), ("--log", "trace"));
         assert_eq!(choose(None, Some("warn"), "info"), ("RUST_LOG", "warn"));
         assert_eq!(choose(None, Some(""), "info").1, "info");
         assert_eq!(choose(None, None, "info").1, "info");
@@ -60,10 +57,7 @@ mod tests {
     #[test]
     fn a_filter_that_is_none_is_an_error_that_says_where_it_stands() {
         let error = parse(("--log", "shaddock=loud")).unwrap_err().to_string();
-        assert!(
-            error.starts_with(r#"--log: "shaddock=loud" is no filter"#),
-            "{error}"
-        );
+        assert!(error.starts_with(r#"--log: "shaddock=loud" is no filter"#), "{error}");
         assert!(parse(("--log", "warn,shaddock=debug")).is_ok());
     }
 }

@@ -29,9 +29,6 @@ mod tests {
     #[test]
     fn an_error_is_told_with_its_causes() {
         let error = anyhow::anyhow!("no such file").context("servers.json can't be read");
-        assert_eq!(
-            explain(&error),
-            "error: servers.json can't be read\n  because: no such file\n",
-        );
+        assert_eq!(explain(&error), "error: servers.json can't be read\n  because: no such file\n",);
     }
 }

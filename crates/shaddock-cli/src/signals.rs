@@ -37,9 +37,7 @@ impl Signals {
 #[cfg(windows)]
 impl Signals {
     pub(crate) fn listen() -> io::Result<Signals> {
-        Ok(Signals {
-            interrupt: tokio::signal::windows::ctrl_c()?,
-        })
+        Ok(Signals { interrupt: tokio::signal::windows::ctrl_c()? })
     }
 
     /// The next one's name. Cancel-safe.

@@ -119,9 +119,7 @@ impl Builder {
                 None => Err(ConnectError::Address),
             }
         };
-        timeout(limit, connecting)
-            .await
-            .unwrap_or(Err(ConnectError::TimedOut(limit)))
+        timeout(limit, connecting).await.unwrap_or(Err(ConnectError::TimedOut(limit)))
     }
 
     /// Shakes hands over a wire that is there already, such as one in memory.
@@ -131,9 +129,7 @@ impl Builder {
     /// When the server does not want this client.
     pub async fn over(self, wire: impl Wire) -> Result<Client, ConnectError> {
         let limit = self.limits.connect;
-        timeout(limit, self.shake_hands(wire))
-            .await
-            .unwrap_or(Err(ConnectError::TimedOut(limit)))
+        timeout(limit, self.shake_hands(wire)).await.unwrap_or(Err(ConnectError::TimedOut(limit)))
     }
 
     async fn shake_hands(mut self, wire: impl Wire) -> Result<Client, ConnectError> {
@@ -141,11 +137,6 @@ impl Builder {
         self.options.handshake_timeout = Duration::MAX;
         let mut connection = Connection::new(wire, self.options, self.subscriptions.clone());
         let welcome = connection.shake_hands().await?;
-        Ok(Client::new(
-            connection,
-            welcome,
-            self.subscriptions,
-            self.limits,
-        ))
+        Ok(Client::new(connection, welcome, self.subscriptions, self.limits))
     }
 }

@@ -72,19 +72,8 @@ impl Client {
         )]
         tokio::spawn(connection.run(received, stop.clone(), closing));
         let Welcome { user, heartbeat } = welcome;
-        let shared = Shared {
-            stop,
-            closed,
-            subscriptions,
-            limits,
-            user,
-            heartbeat,
-            tables,
-        };
-        Client {
-            commands,
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { stop, closed, subscriptions, limits, user, heartbeat, tables };
+        Client { commands, shared: Arc::new(shared) }
     }
 
     /// Asks, and waits for the answer.
@@ -112,17 +101,10 @@ impl Client {
         let limit = self.shared.limits.request;
         let asking = async {
             let (reply, replied) = oneshot::channel();
-            self.command(Command::Request {
-                route: route.into(),
-                body,
-                reply,
-            })
-            .await?;
+            self.command(Command::Request { route: route.into(), body, reply }).await?;
             replied.await.unwrap_or_else(|_| Err(self.over()))
         };
-        timeout(limit, asking)
-            .await
-            .unwrap_or(Err(RequestError::TimedOut(limit)))
+        timeout(limit, asking).await.unwrap_or(Err(RequestError::TimedOut(limit)))
     }
 
     /// Tells, and waits only until it is on its way.
@@ -141,27 +123,18 @@ impl Client {
     /// When it was not sent.
     pub async fn notify_raw(&self, route: &str, body: Bytes) -> Result<(), RequestError> {
         let (sent, done) = oneshot::channel();
-        self.command(Command::Notify {
-            route: route.into(),
-            body,
-            sent,
-        })
-        .await?;
+        self.command(Command::Notify { route: route.into(), body, sent }).await?;
         done.await.unwrap_or_else(|_| Err(self.over()))
     }
 
     /// The pushes of one route, from now on. Make it before the request that lets them begin.
     pub fn pushes(&self, route: &str) -> Pushes {
-        self.shared
-            .subscriptions
-            .add(Some(route), self.shared.limits.pushes)
+        self.shared.subscriptions.add(Some(route), self.shared.limits.pushes)
     }
 
     /// The pushes of all routes, from now on.
     pub fn pushes_all(&self) -> Pushes {
-        self.shared
-            .subscriptions
-            .add(None, self.shared.limits.pushes)
+        self.shared.subscriptions.add(None, self.shared.limits.pushes)
     }
 
     /// What the application said to us in the handshake.
@@ -216,7 +189,5 @@ impl Drop for Shared {
 }
 
 fn encode(body: impl Serialize) -> Result<Bytes, RequestError> {
-    serde_json::to_vec(&body)
-        .map(Bytes::from)
-        .map_err(RequestError::Json)
+    serde_json::to_vec(&body).map(Bytes::from).map_err(RequestError::Json)
 }

@@ -34,16 +34,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// What a handle wants done.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Request {
-        route: Box<str>,
-        body: Bytes,
-        reply: Reply<Bytes>,
-    },
-    Notify {
-        route: Box<str>,
-        body: Bytes,
-        sent: Reply<()>,
-    },
+    Request { route: Box<str>, body: Bytes, reply: Reply<Bytes> },
+    Notify { route: Box<str>, body: Bytes, sent: Reply<()> },
 }
 
 /// Who waits for what became of a command.

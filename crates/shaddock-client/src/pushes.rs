@@ -69,18 +69,13 @@ impl Pushes {
 
 impl Drop for Pushes {
     fn drop(&mut self) {
-        self.subscriptions
-            .lock()
-            .queues
-            .retain(|queue| !Arc::ptr_eq(queue, &self.queue));
+        self.subscriptions.lock().queues.retain(|queue| !Arc::ptr_eq(queue, &self.queue));
     }
 }
 
 impl fmt::Debug for Pushes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pushes")
-            .field("route", &self.queue.route)
-            .finish_non_exhaustive()
+        f.debug_struct("Pushes").field("route", &self.queue.route).finish_non_exhaustive()
     }
 }
 
@@ -116,10 +111,7 @@ impl Subscriptions {
     /// A queue for pushes of this route, or of all.
     pub(crate) fn add(self: &Arc<Self>, route: Option<&str>, limit: usize) -> Pushes {
         let mut subscribed = self.lock();
-        let queued = Queued {
-            closed: subscribed.closed,
-            ..Queued::default()
-        };
+        let queued = Queued { closed: subscribed.closed, ..Queued::default() };
         let queue = Arc::new(Queue {
             route: route.map(str::to_owned),
             limit: limit.max(1),
@@ -127,20 +119,13 @@ impl Subscriptions {
             arrived: Notify::new(),
         });
         subscribed.queues.push(queue.clone());
-        Pushes {
-            queue,
-            subscriptions: self.clone(),
-        }
+        Pushes { queue, subscriptions: self.clone() }
     }
 
     /// Gives a push to every queue that asks for it.
     pub(crate) fn push(&self, push: &Push) {
         for queue in &self.lock().queues {
-            if queue
-                .route
-                .as_ref()
-                .is_none_or(|route| *route == *push.route)
-            {
+            if queue.route.as_ref().is_none_or(|route| *route == *push.route) {
                 let mut state = queue.lock();
                 if state.waiting.len() == queue.limit {
                     state.waiting.pop_front();
@@ -178,10 +163,7 @@ mod tests {
     use super::*;
 
     fn push(route: &str, number: usize) -> Push {
-        Push {
-            route: route.into(),
-            body: Bytes::from(number.to_string()),
-        }
+        Push { route: route.into(), body: Bytes::from(number.to_string()) }
     }
 
     #[tokio::test]

@@ -48,10 +48,7 @@ impl Waiting {
     }
 
     pub(crate) fn end(self, end: Result<Bytes, CallFailure>) {
-        (self.then)(end.map_err(|failure| CallError {
-            server: self.to,
-            failure,
-        }));
+        (self.then)(end.map_err(|failure| CallError { server: self.to, failure }));
     }
 }
 
@@ -70,15 +67,7 @@ impl Calls {
         }
         table.last += 1;
         let number = table.last;
-        table.waiting.insert(
-            number,
-            Waiting {
-                to: to.clone(),
-                boot,
-                deadline,
-                then,
-            },
-        );
+        table.waiting.insert(number, Waiting { to: to.clone(), boot, deadline, then });
         if table.look.is_none_or(|look| deadline < look) {
             table.look = Some(deadline);
             drop(table);
@@ -157,10 +146,8 @@ impl Calls {
 impl Table {
     /// Takes out what `which` chooses, oldest first: the order of the calls is the order of their ends.
     fn extract(&mut self, which: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
-        let mut taken: Vec<(u64, Waiting)> = self
-            .waiting
-            .extract_if(|_, waiting| which(waiting))
-            .collect();
+        let mut taken: Vec<(u64, Waiting)> =
+            self.waiting.extract_if(|_, waiting| which(waiting)).collect();
         taken.sort_unstable_by_key(|(number, _)| *number);
         taken.into_iter().map(|(_, waiting)| waiting).collect()
     }

@@ -82,11 +82,7 @@ impl Directory {
         loop {
             match self.store.create(&key(name), owner.clone()).await {
                 Ok(revision) => {
-                    return Ok(Claim {
-                        name: name.to_owned(),
-                        owner,
-                        revision,
-                    });
+                    return Ok(Claim { name: name.to_owned(), owner, revision });
                 }
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error.into()),
@@ -111,16 +107,8 @@ impl Directory {
         owner: impl AsRef<[u8]>,
     ) -> Result<Claim, ClaimError> {
         let owner = Bytes::copy_from_slice(owner.as_ref());
-        match self
-            .store
-            .update(&key(&from.name), owner.clone(), from.revision)
-            .await
-        {
-            Ok(revision) => Ok(Claim {
-                name: from.name.clone(),
-                owner,
-                revision,
-            }),
+        match self.store.update(&key(&from.name), owner.clone(), from.revision).await {
+            Ok(revision) => Ok(Claim { name: from.name.clone(), owner, revision }),
             Err(StoreError::Conflict) => match self.get(&from.name).await? {
                 Some(claim) if claim.owner == owner => Ok(claim),
                 Some(by) => Err(ClaimError::Taken { by }),

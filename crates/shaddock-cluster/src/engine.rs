@@ -227,18 +227,12 @@ pub struct EngineError {
 impl EngineError {
     /// An error that says what could not be done.
     pub fn new(message: impl Into<String>) -> EngineError {
-        EngineError {
-            message: message.into(),
-            cause: None,
-        }
+        EngineError { message: message.into(), cause: None }
     }
 
     /// The same, with the reason.
     #[must_use]
     pub fn because(self, cause: impl std::error::Error + Send + Sync + 'static) -> EngineError {
-        EngineError {
-            cause: Some(Arc::new(cause)),
-            ..self
-        }
+        EngineError { cause: Some(Arc::new(cause)), ..self }
     }
 }

@@ -62,18 +62,9 @@ pub(crate) fn encode(from: &Peer, to: Boot, what: What, payload: &[u8]) -> Bytes
     let (code, number, word) = match what {
         What::Call { number, left } => (1, number, left),
         What::Cast { seq } => (2, seq, 0),
-        What::Answer {
-            number,
-            status: Status::Answered,
-        } => (3, number, 0),
-        What::Answer {
-            number,
-            status: Status::Refused,
-        } => (3, number, 1),
-        What::Answer {
-            number,
-            status: Status::Stale,
-        } => (3, number, 2),
+        What::Answer { number, status: Status::Answered } => (3, number, 0),
+        What::Answer { number, status: Status::Refused } => (3, number, 1),
+        What::Answer { number, status: Status::Stale } => (3, number, 2),
     };
     let mut buf = BytesMut::with_capacity(head + payload.len());
     buf.put_u8(VERSION);
@@ -93,9 +84,7 @@ pub(crate) fn encode(from: &Peer, to: Boot, what: What, payload: &[u8]) -> Bytes
 
 /// Reads a frame, or says what is wrong with it.
 pub(crate) fn decode(bytes: &Bytes) -> Result<Frame, FrameError> {
-    let (head, _) = bytes
-        .split_first_chunk::<FIXED>()
-        .ok_or(FrameError::Short)?;
+    let (head, _) = bytes.split_first_chunk::<FIXED>().ok_or(FrameError::Short)?;
     let [version, code, l0, l1, numbers @ ..] = head;
     if *version != VERSION {
         return Err(FrameError::Version(*version));
@@ -105,31 +94,17 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Frame, FrameError> {
         return Err(FrameError::Short);
     }
     let mut numbers = &numbers[..];
-    let (from, to, number) = (
-        take_u64(&mut numbers)?,
-        take_u64(&mut numbers)?,
-        take_u64(&mut numbers)?,
-    );
-    let word = numbers
-        .first_chunk()
-        .map(|chunk| u32::from_be_bytes(*chunk))
-        .ok_or(FrameError::Short)?;
+    let (from, to, number) =
+        (take_u64(&mut numbers)?, take_u64(&mut numbers)?, take_u64(&mut numbers)?);
+    let word =
+        numbers.first_chunk().map(|chunk| u32::from_be_bytes(*chunk)).ok_or(FrameError::Short)?;
     let what = match (code, word) {
         (1, left) => What::Call { number, left },
         (2, _) => What::Cast { seq: number },
-        (3, 0) => What::Answer {
-            number,
-            status: Status::Answered,
-        },
-        (3, 2) => What::Answer {
-            number,
-            status: Status::Stale,
-        },
+        (3, 0) => What::Answer { number, status: Status::Answered },
+        (3, 2) => What::Answer { number, status: Status::Stale },
         // A status of a later version is some way of not answering.
-        (3, _) => What::Answer {
-            number,
-            status: Status::Refused,
-        },
+        (3, _) => What::Answer { number, status: Status::Refused },
         (&code, _) => return Err(FrameError::Code(code)),
     };
     let mut names = bytes.slice(FIXED..length);
@@ -189,11 +164,7 @@ mod tests {
             any::<u64>().prop_map(|seq| What::Cast { seq }),
             (
                 any::<u64>(),
-                prop_oneof![
-                    Just(Status::Answered),
-                    Just(Status::Refused),
-                    Just(Status::Stale)
-                ]
+                prop_oneof![Just(Status::Answered), Just(Status::Refused), Just(Status::Stale)]
             )
                 .prop_map(|(number, status)| What::Answer { number, status }),
         ]

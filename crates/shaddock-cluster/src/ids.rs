@@ -115,10 +115,7 @@ pub(crate) fn check_name(text: &str) -> Result<(), NameError> {
     if LONGEST < text.len() {
         return Err(NameError::TooLong(text.len()));
     }
-    match text
-        .chars()
-        .find(|&c| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
-    {
+    match text.chars().find(|&c| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')) {
         Some(c) => Err(NameError::BadCharacter(c)),
         None => Ok(()),
     }
@@ -170,10 +167,7 @@ mod tests {
 
     #[test]
     fn names_are_checked() {
-        assert_eq!(
-            "chat-server_1".parse::<ServerId>().unwrap().as_str(),
-            "chat-server_1"
-        );
+        assert_eq!("chat-server_1".parse::<ServerId>().unwrap().as_str(), "chat-server_1");
         assert_eq!("".parse::<ServerId>(), Err(NameError::Empty));
         assert_eq!("a.b".parse::<Kind>(), Err(NameError::BadCharacter('.')));
         assert_eq!("é".parse::<Kind>(), Err(NameError::BadCharacter('é')));

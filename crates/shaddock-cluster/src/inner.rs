@@ -51,11 +51,7 @@ pub(crate) struct Told {
 
 impl Inner {
     pub(crate) fn new(engine: Arc<dyn Engine>, config: Config) -> Inner {
-        let own = Peer {
-            id: config.id,
-            kind: config.kind,
-            boot: Boot::random(),
-        };
+        let own = Peer { id: config.id, kind: config.kind, boot: Boot::random() };
         let inner = Inner {
             engine,
             subjects: Subjects::new(&config.cluster, &own),
@@ -70,10 +66,7 @@ impl Inner {
             ended: CancellationToken::new(),
             frontend: config.frontend,
             began: Instant::now(),
-            told: Mutex::new(Told {
-                leaving: false,
-                meta: Arc::new(config.meta),
-            }),
+            told: Mutex::new(Told { leaving: false, meta: Arc::new(config.meta) }),
         };
         inner.show_own(&inner.told.lock().unwrap_or_else(PoisonError::into_inner));
         inner
@@ -93,8 +86,7 @@ impl Inner {
         if limit < len {
             return Err(PublishError::TooLarge { len, limit });
         }
-        self.engine
-            .publish(subject, frame::encode(&self.own, to, what, payload), back)
+        self.engine.publish(subject, frame::encode(&self.own, to, what, payload), back)
     }
 
     /// Sends a call and returns its number; `then` has run already if there is none.
@@ -105,12 +97,7 @@ impl Inner {
         deadline: Instant,
         then: Then,
     ) -> Option<u64> {
-        let fail = |then: Then, failure| {
-            then(Err(CallError {
-                server: to.clone(),
-                failure,
-            }))
-        };
+        let fail = |then: Then, failure| then(Err(CallError { server: to.clone(), failure }));
         let Some(line) = self.members.line(to) else {
             fail(then, CallFailure::NoSuchServer);
             return None;
@@ -129,10 +116,7 @@ impl Inner {
                 return None;
             }
         };
-        let back = Back {
-            subject: &self.subjects.void,
-            token: number,
-        };
+        let back = Back { subject: &self.subjects.void, token: number };
         let sent = self.publish(
             &line.subject,
             line.boot,
@@ -151,30 +135,19 @@ impl Inner {
 
     pub(crate) fn cast(&self, line: &Line, payload: &[u8]) -> Result<(), CastError> {
         if !self.calls.is_open() {
-            return Err(CastError {
-                server: line.to.clone(),
-                failure: CastFailure::Closed,
-            });
+            return Err(CastError { server: line.to.clone(), failure: CastFailure::Closed });
         }
         let sent = {
             let mut seq = line.seq.lock().unwrap_or_else(PoisonError::into_inner);
-            let sent = self.publish(
-                &line.subject,
-                line.boot,
-                What::Cast { seq: *seq + 1 },
-                payload,
-                None,
-            );
+            let sent =
+                self.publish(&line.subject, line.boot, What::Cast { seq: *seq + 1 }, payload, None);
             // A number is used up by what was sent, or those refused here would be missed there.
             if sent.is_ok() {
                 *seq += 1;
             }
             sent
         };
-        sent.map_err(|error| CastError {
-            server: line.to.clone(),
-            failure: error.into(),
-        })
+        sent.map_err(|error| CastError { server: line.to.clone(), failure: error.into() })
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut Told)) {
@@ -188,17 +161,8 @@ impl Inner {
 
     /// Shows this server in its own table.
     fn show_own(&self, told: &Told) {
-        let state = if told.leaving {
-            State::Leaving
-        } else {
-            State::Alive
-        };
-        let member = Member::new(
-            self.own.clone(),
-            self.frontend,
-            state,
-            Arc::clone(&told.meta),
-        );
+        let state = if told.leaving { State::Leaving } else { State::Alive };
+        let member = Member::new(self.own.clone(), self.frontend, state, Arc::clone(&told.meta));
         self.members.put(member, || self.subjects.own_in.clone());
     }
 
@@ -222,10 +186,7 @@ impl Inner {
     }
 
     pub(crate) fn say_bye(&self) {
-        let bye = Bye {
-            id: self.own.id.clone(),
-            boot: self.own.boot,
-        };
+        let bye = Bye { id: self.own.id.clone(), boot: self.own.boot };
         self.say(&self.subjects.bye_all, &bye, None);
     }
 

@@ -24,14 +24,9 @@ pub(crate) async fn join(
 ) -> Result<(), JoinError> {
     let beats = roll_call(inner).await?;
     if beats.contains_key(&inner.own.id) {
-        return Err(JoinError::Taken {
-            id: inner.own.id.clone(),
-        });
+        return Err(JoinError::Taken { id: inner.own.id.clone() });
     }
-    let feed = inner
-        .engine
-        .subscribe(inner.subjects.patterns(), inner.queue)
-        .await?;
+    let feed = inner.engine.subscribe(inner.subjects.patterns(), inner.queue).await?;
     let (known, all_know) = oneshot::channel();
     let run = Run::new(Arc::clone(inner), receiver, feed, beats, known);
     spawn(Box::pin(run.run()));
@@ -44,23 +39,14 @@ pub(crate) async fn join(
 /// Asks who is there, and returns when as many answered as there should be, or time is up.
 async fn roll_call(inner: &Inner) -> Result<FxHashMap<ServerId, Beat>, JoinError> {
     let inbox = &inner.subjects.joining;
-    let patterns = vec![
-        Pattern::Exactly(inbox.clone()),
-        Pattern::Below(inbox.clone()),
-    ];
+    let patterns = vec![Pattern::Exactly(inbox.clone()), Pattern::Below(inbox.clone())];
     let mut feed = inner.engine.subscribe(patterns, ROLL_CALL_QUEUE).await?;
-    let who = Who {
-        boot: inner.own.boot,
-        inbox: inbox.to_string(),
-    };
+    let who = Who { boot: inner.own.boot, inbox: inbox.to_string() };
     let who = rmp_serde::to_vec_named(&who).expect("has no map with odd keys");
     inner.engine.publish(
         &inner.subjects.who,
         who.into(),
-        Some(Back {
-            subject: inbox,
-            token: 0,
-        }),
+        Some(Back { subject: inbox, token: 0 }),
     )?;
     let mut beats: FxHashMap<ServerId, Beat> = FxHashMap::default();
     let mut expected = 1;

@@ -45,15 +45,7 @@ pub enum State {
 impl Member {
     pub(crate) fn new(peer: Peer, frontend: bool, state: State, meta: Arc<Meta>) -> Member {
         let hash = pick::hash(peer.id.as_str().as_bytes());
-        Member {
-            id: peer.id,
-            kind: peer.kind,
-            boot: peer.boot,
-            frontend,
-            state,
-            meta,
-            hash,
-        }
+        Member { id: peer.id, kind: peer.kind, boot: peer.boot, frontend, state, meta, hash }
     }
 
     pub(crate) fn hash(&self) -> u64 {
@@ -78,22 +70,14 @@ impl Members {
     /// The members of a kind that may get something new, sorted by id: all but the leaving.
     #[must_use]
     pub fn of_kind(&self, kind: &Kind) -> Arc<[Member]> {
-        self.table()
-            .by_kind
-            .get(kind)
-            .cloned()
-            .unwrap_or_else(|| Arc::from([]))
+        self.table().by_kind.get(kind).cloned().unwrap_or_else(|| Arc::from([]))
     }
 
     /// Every member in whatever state, sorted by id.
     #[must_use]
     pub fn all(&self) -> Vec<Member> {
-        let mut all: Vec<Member> = self
-            .table()
-            .by_id
-            .values()
-            .map(|entry| entry.member.clone())
-            .collect();
+        let mut all: Vec<Member> =
+            self.table().by_id.values().map(|entry| entry.member.clone()).collect();
         all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         all
     }
@@ -117,10 +101,7 @@ impl Members {
                 .skip(start.checked_rem(members.len()).unwrap_or(0))
                 .take(members.len())
         };
-        in_turn()
-            .find(|member| member.state == State::Alive)
-            .or_else(|| in_turn().next())
-            .cloned()
+        in_turn().find(|member| member.state == State::Alive).or_else(|| in_turn().next()).cloned()
     }
 
     /// A number that grows with every change, to wait on.
@@ -182,19 +163,13 @@ impl Members {
     }
 
     pub(crate) fn line(&self, id: &ServerId) -> Option<Arc<Line>> {
-        self.table()
-            .by_id
-            .get(id)
-            .map(|entry| Arc::clone(&entry.line))
+        self.table().by_id.get(id).map(|entry| Arc::clone(&entry.line))
     }
 
     /// The lines to all of a kind, the leaving too.
     pub(crate) fn lines_of(&self, kind: &Kind) -> Vec<Arc<Line>> {
         let table = self.table();
-        let of_kind = table
-            .by_id
-            .values()
-            .filter(|entry| entry.member.kind == *kind);
+        let of_kind = table.by_id.values().filter(|entry| entry.member.kind == *kind);
         of_kind.map(|entry| Arc::clone(&entry.line)).collect()
     }
 
@@ -214,9 +189,7 @@ impl Members {
                     seq: Mutex::new(0),
                 }),
             };
-            table
-                .by_id
-                .insert(member.id.clone(), TableEntry { member, line });
+            table.by_id.insert(member.id.clone(), TableEntry { member, line });
         });
     }
 
@@ -228,14 +201,9 @@ impl Members {
         let changed = {
             let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
             let changed = change(&mut table);
-            let well = table
-                .by_id
-                .values()
-                .filter(|entry| entry.member.state != State::Suspect)
-                .count();
-            self.0
-                .well
-                .store(well.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+            let well =
+                table.by_id.values().filter(|entry| entry.member.state != State::Suspect).count();
+            self.0.well.store(well.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
             table.index();
             changed
         };
@@ -254,10 +222,7 @@ impl Table {
         let mut by_kind: FxHashMap<Kind, Vec<Member>> = FxHashMap::default();
         for TableEntry { member, .. } in self.by_id.values() {
             if member.state != State::Leaving {
-                by_kind
-                    .entry(member.kind.clone())
-                    .or_default()
-                    .push(member.clone());
+                by_kind.entry(member.kind.clone()).or_default().push(member.clone());
             }
         }
         self.by_kind = by_kind

@@ -50,10 +50,7 @@ impl Node {
     pub fn new(engine: Arc<dyn Engine>, config: Config) -> Node {
         let inner = Arc::new(Inner::new(engine, config));
         let leave = Arc::new(inner.stop.clone().drop_guard());
-        Node {
-            inner,
-            _leave: leave,
-        }
+        Node { inner, _leave: leave }
     }
 
     /// Enters the cluster, once.
@@ -105,18 +102,9 @@ impl Node {
     /// Dropping the future forgets the call. It is not taken back.
     pub fn call(&self, to: &ServerId, payload: impl AsRef<[u8]>, deadline: Instant) -> Call {
         let (tx, rx) = oneshot::channel();
-        let number = self.inner.call(
-            to,
-            payload.as_ref(),
-            deadline,
-            Box::new(|end| drop(tx.send(end))),
-        );
-        Call {
-            inner: Arc::clone(&self.inner),
-            to: to.clone(),
-            number,
-            rx,
-        }
+        let number =
+            self.inner.call(to, payload.as_ref(), deadline, Box::new(|end| drop(tx.send(end))));
+        Call { inner: Arc::clone(&self.inner), to: to.clone(), number, rx }
     }
 
     /// Asks another server, and runs `then` with the end of the call: exactly once, whatever happens.
@@ -130,8 +118,7 @@ impl Node {
         deadline: Instant,
         then: impl FnOnce(Result<Bytes, CallError>) + Send + 'static,
     ) {
-        self.inner
-            .call(to, payload.as_ref(), deadline, Box::new(then));
+        self.inner.call(to, payload.as_ref(), deadline, Box::new(then));
     }
 
     /// Tells another server something.
@@ -141,10 +128,7 @@ impl Node {
     /// When it was not sent. That it was does not mean that it arrives.
     pub fn cast(&self, to: &ServerId, payload: impl AsRef<[u8]>) -> Result<(), CastError> {
         let Some(line) = self.inner.members.line(to) else {
-            return Err(CastError {
-                server: to.clone(),
-                failure: CastFailure::NoSuchServer,
-            });
+            return Err(CastError { server: to.clone(), failure: CastFailure::NoSuchServer });
         };
         self.inner.cast(&line, payload.as_ref())
     }
@@ -156,10 +140,7 @@ impl Node {
     #[must_use = "some may not have been reached"]
     pub fn cast_kind(&self, kind: &Kind, payload: impl AsRef<[u8]>) -> Vec<CastError> {
         let lines = self.inner.members.lines_of(kind);
-        lines
-            .iter()
-            .filter_map(|line| self.inner.cast(line, payload.as_ref()).err())
-            .collect()
+        lines.iter().filter_map(|line| self.inner.cast(line, payload.as_ref()).err()).collect()
     }
 
     /// The member of a kind that a key belongs to; see [`Members::pick`].
@@ -209,10 +190,7 @@ impl Node {
     ///
     /// When the engine has none, or it can't be reached.
     pub async fn store(&self, name: &str) -> Result<Arc<dyn Store>, StoreError> {
-        self.inner
-            .engine
-            .store(&format!("{}_{name}", self.inner.cluster))
-            .await
+        self.inner.engine.store(&format!("{}_{name}", self.inner.cluster)).await
     }
 
     /// A directory of this cluster: who has which unique name.
@@ -272,10 +250,7 @@ impl Future for Call {
         Pin::new(&mut self.rx).poll(cx).map(|end| {
             self.number = None;
             end.unwrap_or_else(|_| {
-                Err(CallError {
-                    server: self.to.clone(),
-                    failure: CallFailure::Closed,
-                })
+                Err(CallError { server: self.to.clone(), failure: CallFailure::Closed })
             })
         })
     }
@@ -283,9 +258,7 @@ impl Future for Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call")
-            .field("to", &self.to)
-            .finish_non_exhaustive()
+        f.debug_struct("Call").field("to", &self.to).finish_non_exhaustive()
     }
 }
 

@@ -42,7 +42,5 @@ pub(crate) fn mix(mut z: u64) -> u64 {
 #[must_use]
 pub fn rendezvous<'a>(members: &'a [Member], key: &[u8]) -> Option<&'a Member> {
     let key = hash(key);
-    members
-        .iter()
-        .max_by_key(|member| weight(key, member.hash()))
+    members.iter().max_by_key(|member| weight(key, member.hash()))
 }

@@ -94,13 +94,7 @@ impl Answer {
         number: u64,
         deadline: Instant,
     ) -> Answer {
-        Answer {
-            inner: Arc::clone(inner),
-            to: Arc::clone(to),
-            number,
-            deadline,
-            sent: false,
-        }
+        Answer { inner: Arc::clone(inner), to: Arc::clone(to), number, deadline, sent: false }
     }
 
     /// Who asked.
@@ -141,12 +135,8 @@ impl Answer {
 
     fn publish(&mut self, status: Status, payload: &[u8]) -> Result<(), PublishError> {
         self.sent = true;
-        let what = What::Answer {
-            number: self.number,
-            status,
-        };
-        self.inner
-            .publish(&self.to.subject, self.to.peer.boot, what, payload, None)
+        let what = What::Answer { number: self.number, status };
+        self.inner.publish(&self.to.subject, self.to.peer.boot, what, payload, None)
     }
 }
 

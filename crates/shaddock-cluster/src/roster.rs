@@ -63,19 +63,12 @@ struct Heard {
 
 impl Roster {
     pub(crate) fn new(members: Members, timings: Timings) -> Roster {
-        Roster {
-            members,
-            timings,
-            heard: FxHashMap::default(),
-            events: Vec::new(),
-        }
+        Roster { members, timings, heard: FxHashMap::default(), events: Vec::new() }
     }
 
     /// Takes in a beat of another server; `subject` is where to reach it.
     pub(crate) fn beat(&mut self, beat: Beat, now: Instant, subject: impl FnOnce() -> Subject) {
-        let began = now
-            .checked_sub(Duration::from_millis(beat.age))
-            .unwrap_or(now);
+        let began = now.checked_sub(Duration::from_millis(beat.age)).unwrap_or(now);
         match self.heard.get_mut(&beat.id) {
             Some(heard) if heard.boot == beat.boot => heard.last = now,
             Some(heard) if began < heard.began => return,
@@ -83,27 +76,12 @@ impl Roster {
                 if known.is_some() {
                     self.remove(&beat.id, Event::Died);
                 }
-                self.heard.insert(
-                    beat.id.clone(),
-                    Heard {
-                        boot: beat.boot,
-                        began,
-                        last: now,
-                    },
-                );
+                self.heard.insert(beat.id.clone(), Heard { boot: beat.boot, began, last: now });
             }
         }
         let known = self.members.get(&beat.id);
-        let state = if beat.leaving {
-            State::Leaving
-        } else {
-            State::Alive
-        };
-        let peer = Peer {
-            id: beat.id,
-            kind: beat.kind,
-            boot: beat.boot,
-        };
+        let state = if beat.leaving { State::Leaving } else { State::Alive };
+        let peer = Peer { id: beat.id, kind: beat.kind, boot: beat.boot };
         let member = Member::new(peer, beat.frontend, state, beat.meta);
         match known {
             None => self.events.push(Event::Joined(member.clone())),
@@ -122,11 +100,7 @@ impl Roster {
 
     /// Takes in a good-bye.
     pub(crate) fn bye(&mut self, bye: &Bye) {
-        if self
-            .heard
-            .get(&bye.id)
-            .is_some_and(|heard| heard.boot == bye.boot)
-        {
+        if self.heard.get(&bye.id).is_some_and(|heard| heard.boot == bye.boot) {
             self.remove(&bye.id, Event::Left);
         }
     }
@@ -160,10 +134,8 @@ impl Roster {
                 continue;
             }
             next = next.min(death);
-            if let Some(member) = self
-                .members
-                .get(&id)
-                .filter(|member| member.state == State::Alive)
+            if let Some(member) =
+                self.members.get(&id).filter(|member| member.state == State::Alive)
             {
                 self.suspect(member);
             }
@@ -181,8 +153,7 @@ impl Roster {
     fn suspect(&mut self, mut member: Member) {
         member.state = State::Suspect;
         self.events.push(Event::Suspect(member.clone()));
-        self.members
-            .put(member, || unreachable!("a member that is known has a line"));
+        self.members.put(member, || unreachable!("a member that is known has a line"));
     }
 
     fn remove(&mut self, id: &ServerId, event: fn(Member) -> Event) {

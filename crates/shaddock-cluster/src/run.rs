@@ -198,14 +198,7 @@ impl Run {
     }
 
     fn on_frame(&mut self, bytes: &Bytes, now: Instant) -> Option<()> {
-        let Frame {
-            what,
-            from,
-            to,
-            id,
-            kind,
-            payload,
-        } = frame::decode(bytes).ok()?;
+        let Frame { what, from, to, id, kind, payload } = frame::decode(bytes).ok()?;
         let inner = &self.inner;
         let for_us = to == inner.own.boot;
         if let What::Answer { number, status } = what {
@@ -213,9 +206,9 @@ impl Run {
             if let Some(waiting) = for_us.then(|| inner.calls.take(number)).flatten() {
                 waiting.end(match status {
                     Status::Answered => Ok(payload),
-                    Status::Refused => Err(CallFailure::Refused(
-                        String::from_utf8_lossy(&payload).into_owned(),
-                    )),
+                    Status::Refused => {
+                        Err(CallFailure::Refused(String::from_utf8_lossy(&payload).into_owned()))
+                    }
                     Status::Stale => Err(CallFailure::NoResponders),
                 });
             }
@@ -227,14 +220,7 @@ impl Run {
                 let id: ServerId = std::str::from_utf8(&id).ok()?.parse().ok()?;
                 let kind = std::str::from_utf8(&kind).ok()?.parse().ok()?;
                 let subject = inner.subjects.in_of(&id);
-                let reply = Arc::new(ReplyTo {
-                    peer: Peer {
-                        id,
-                        kind,
-                        boot: from,
-                    },
-                    subject,
-                });
+                let reply = Arc::new(ReplyTo { peer: Peer { id, kind, boot: from }, subject });
                 unknown.insert(Sender { reply, next: 1 })
             }
         };
@@ -242,10 +228,7 @@ impl Run {
             // The sessions and rooms that this is about were another run's.
             inner.counts.stale.fetch_add(1, Ordering::Relaxed);
             if let What::Call { number, .. } = what {
-                let answer = What::Answer {
-                    number,
-                    status: Status::Stale,
-                };
+                let answer = What::Answer { number, status: Status::Stale };
                 let _ = inner.publish(&sender.reply.subject, from, answer, &[], None);
             }
             return Some(());
@@ -263,10 +246,8 @@ impl Run {
                 if missed != 0 {
                     inner.counts.missed.fetch_add(missed, Ordering::Relaxed);
                     tracing::warn!(server = %inner.own.id, from = %sender.reply.peer.id, missed, "casts got lost");
-                    self.receiver.event(Event::Missed {
-                        from: sender.reply.peer.clone(),
-                        casts: missed,
-                    });
+                    self.receiver
+                        .event(Event::Missed { from: sender.reply.peer.clone(), casts: missed });
                 }
                 self.receiver.cast(&sender.reply.peer, payload);
             }
@@ -322,10 +303,7 @@ impl Run {
 
     fn ask_who(&self) {
         let inner = &self.inner;
-        let who = Who {
-            boot: inner.own.boot,
-            inbox: inner.subjects.own_beat.to_string(),
-        };
+        let who = Who { boot: inner.own.boot, inbox: inner.subjects.own_beat.to_string() };
         inner.say(&inner.subjects.who, &who, None);
     }
 
@@ -336,8 +314,7 @@ impl Run {
                 Event::Joined(member) => {
                     tracing::debug!(server = %self.inner.own.id, joined = %member.id, boot = %member.boot, "a server is here");
                     // It may not know us, and waits for this if it has just joined.
-                    self.inner
-                        .announce(&self.inner.subjects.beat_of(&member.id));
+                    self.inner.announce(&self.inner.subjects.beat_of(&member.id));
                 }
                 Event::Left(member) => {
                     tracing::debug!(server = %self.inner.own.id, left = %member.id, "a server has left");
@@ -366,9 +343,7 @@ impl Run {
         if STRANGERS < self.senders.len() {
             let members = &self.inner.members;
             self.senders.retain(|boot, sender| {
-                members
-                    .get(&sender.reply.peer.id)
-                    .is_some_and(|member| member.boot == *boot)
+                members.get(&sender.reply.peer.id).is_some_and(|member| member.boot == *boot)
             });
         }
     }

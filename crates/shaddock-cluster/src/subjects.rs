@@ -49,10 +49,7 @@ impl Subjects {
             bye_all: subject(&format!("{cluster}.m.bye.{kind}.{id}")),
             who: subject(&format!("{cluster}.m.who")),
             joining: subject(&format!("{cluster}.j.{boot}")),
-            below: [
-                subject(&format!("{cluster}.s.{id}")),
-                subject(&format!("{cluster}.m")),
-            ],
+            below: [subject(&format!("{cluster}.s.{id}")), subject(&format!("{cluster}.m"))],
             cluster: cluster.clone(),
         }
     }

@@ -38,11 +38,7 @@ fn declared(remote: &Remote) -> ItemTrait {
 }
 
 fn serve(remote: &Remote) -> TraitItem {
-    let Remote {
-        kind,
-        item,
-        methods,
-    } = remote;
+    let Remote { kind, item, methods } = remote;
     let name = &item.ident;
     let wire_name = name.unraw().to_string();
     let service = format_ident!("{name}Service");
@@ -52,9 +48,7 @@ fn serve(remote: &Remote) -> TraitItem {
     });
     let arms = methods.iter().map(|method| {
         let (cfgs, wire_name, tuple) = (cfgs(method), method.wire_name(), method.tuple());
-        let Method {
-            name: method, args, ..
-        } = method;
+        let Method { name: method, args, .. } = method;
         quote_spanned! { at(method) =>
             #(#cfgs)*
             #wire_name => ::std::option::Option::Some(::std::boxed::Box::pin(async move {
@@ -63,10 +57,7 @@ fn serve(remote: &Remote) -> TraitItem {
             })),
         }
     });
-    let doc = format!(
-        " Serves this remote: for a `Server` of kind `{}`.",
-        kind.value()
-    );
+    let doc = format!(" Serves this remote: for a `Server` of kind `{}`.", kind.value());
     let future = quote! {
         dyn ::std::future::Future<Output = ::shaddock::Result<::shaddock::rpc::Bytes>>
             + ::std::marker::Send
@@ -108,24 +99,13 @@ fn serve(remote: &Remote) -> TraitItem {
 
 /// The caller of one server.
 fn client(remote: &Remote) -> TokenStream {
-    let Remote {
-        kind,
-        item,
-        methods,
-    } = remote;
+    let Remote { kind, item, methods } = remote;
     let (vis, name, remote_name) = (&item.vis, &item.ident, item.ident.unraw().to_string());
     let client = format_ident!("{name}Client");
     let client_of_all = format_ident!("{name}ClientAll");
     let methods = methods.iter().map(|method| {
         let (wire_name, tuple) = (method.wire_name(), method.tuple());
-        let Method {
-            attrs,
-            name,
-            args,
-            types,
-            result,
-            oneway,
-        } = method;
+        let Method { attrs, name, args, types, result, oneway } = method;
         if *oneway {
             quote_spanned! { at(name) =>
                 #(#attrs)*
@@ -186,14 +166,7 @@ fn client_of_all(remote: &Remote) -> TokenStream {
     let client = format_ident!("{name}ClientAll");
     let methods = methods.iter().map(|method| {
         let (wire_name, tuple) = (method.wire_name(), method.tuple());
-        let Method {
-            attrs,
-            name,
-            args,
-            types,
-            result,
-            oneway,
-        } = method;
+        let Method { attrs, name, args, types, result, oneway } = method;
         if *oneway {
             quote_spanned! { at(name) =>
                 #(#attrs)*
@@ -248,11 +221,7 @@ impl Method {
 
 /// Where a method may be left out, so may what calls it.
 fn cfgs(method: &Method) -> Vec<&Attribute> {
-    method
-        .attrs
-        .iter()
-        .filter(|attr| attr.path().is_ident("cfg"))
-        .collect()
+    method.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect()
 }
 
 /// Code of ours whose faults are the method's: that a type can't be sent is said where the method is.

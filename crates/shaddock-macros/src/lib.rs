@@ -29,7 +29,5 @@ use proc_macro::TokenStream;
 #[doc = include_str!("remote.md")]
 #[proc_macro_attribute]
 pub fn remote(kind: TokenStream, item: TokenStream) -> TokenStream {
-    expand::remote(kind.into(), item.into())
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    expand::remote(kind.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -47,11 +47,7 @@ impl Remote {
             }
         }
         match errors {
-            None => Ok(Remote {
-                kind,
-                item,
-                methods,
-            }),
+            None => Ok(Remote { kind, item, methods }),
             Some(errors) => Err(errors),
         }
     }
@@ -70,24 +66,10 @@ impl Method {
         let result = read_result(&method.sig)?;
         let oneway = read_oneway(method, &result)?;
         let is_for_callers = |attr: &&Attribute| {
-            ["cfg", "deprecated", "doc"]
-                .iter()
-                .any(|name| attr.path().is_ident(name))
+            ["cfg", "deprecated", "doc"].iter().any(|name| attr.path().is_ident(name))
         };
-        let attrs = method
-            .attrs
-            .iter()
-            .filter(is_for_callers)
-            .cloned()
-            .collect();
-        Ok(Method {
-            attrs,
-            name: method.sig.ident.clone(),
-            args,
-            types,
-            result,
-            oneway,
-        })
+        let attrs = method.attrs.iter().filter(is_for_callers).cloned().collect();
+        Ok(Method { attrs, name: method.sig.ident.clone(), args, types, result, oneway })
     }
 }
 
@@ -104,10 +86,7 @@ fn read_kind(kind: TokenStream) -> Result<LitStr> {
     let text = kind.value();
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if !(1..=64).contains(&text.len()) || !text.bytes().all(fits) {
-        return refuse(
-            kind,
-            "the kind of a server is 1 to 64 letters, digits, `_` and `-`",
-        );
+        return refuse(kind, "the kind of a server is 1 to 64 letters, digits, `_` and `-`");
     }
     Ok(kind)
 }
@@ -179,10 +158,9 @@ fn read_args(sig: &Signature) -> Result<(Vec<Ident>, Vec<Type>)> {
         types.push((*arg.ty).clone());
     }
     match names.get(MOST) {
-        Some(extra) => refuse(
-            extra,
-            "a remote's method takes at most 16 arguments: put them in a struct",
-        ),
+        Some(extra) => {
+            refuse(extra, "a remote's method takes at most 16 arguments: put them in a struct")
+        }
         None => Ok((names, types)),
     }
 }
@@ -191,19 +169,12 @@ const NO_SELF: &str = "a remote's methods take `&self` first";
 
 fn read_name(arg: &PatType) -> Result<Ident> {
     if let Some(attr) = arg.attrs.first() {
-        return refuse(
-            attr,
-            "an argument of a remote has no attributes: remove this one",
-        );
+        return refuse(attr, "an argument of a remote has no attributes: remove this one");
     }
     match &*arg.pat {
-        Pat::Ident(PatIdent {
-            by_ref: None,
-            mutability: None,
-            subpat: None,
-            ident,
-            ..
-        }) => Ok(ident.clone()),
+        Pat::Ident(PatIdent { by_ref: None, mutability: None, subpat: None, ident, .. }) => {
+            Ok(ident.clone())
+        }
         pat => refuse(
             pat,
             "an argument of a remote is a plain name here: \
@@ -229,11 +200,7 @@ fn result_of(output: &Type) -> Option<&Type> {
     let Type::Path(path) = output else {
         return None;
     };
-    let last = path
-        .path
-        .segments
-        .last()
-        .filter(|last| last.ident == "Result")?;
+    let last = path.path.segments.last().filter(|last| last.ident == "Result")?;
     let PathArguments::AngleBracketed(types) = &last.arguments else {
         return None;
     };

@@ -8,9 +8,7 @@ use crate::expand::remote;
 
 #[test]
 fn the_documented_expansion_is_the_real_one() {
-    let [written, documented] = &documented()[..] else {
-        panic!("there are two blocks")
-    };
+    let [written, documented] = &documented()[..] else { panic!("there are two blocks") };
     let mut written = written
         .items
         .iter()
@@ -50,10 +48,7 @@ fn raw_names_are_sent_without_their_mark() {
         }
     );
     let expanded = remote(quote!("chat"), written).unwrap().to_string();
-    assert!(
-        expanded.contains(r#"call ("Enum" , "type" , & (r#fn ,))"#),
-        "{expanded}"
-    );
+    assert!(expanded.contains(r#"call ("Enum" , "type" , & (r#fn ,))"#), "{expanded}");
 }
 
 #[test]
@@ -177,12 +172,7 @@ fn a_method_takes_itself_by_reference() {
         )),
         "a remote's methods take `&self` first",
     );
-    for me in [
-        quote!(&mut self),
-        quote!(self),
-        quote!(self: Arc<Self>),
-        quote!(&'static self),
-    ] {
+    for me in [quote!(&mut self), quote!(self), quote!(self: Arc<Self>), quote!(&'static self)] {
         assert_eq!(
             refused_method(quote!(async fn kick(#me) -> Result<()>;)),
             "a remote answers many calls at once, so its methods take `&self`: put what changes behind a lock",
@@ -225,11 +215,7 @@ fn arguments_are_names_with_types_that_can_be_sent() {
     );
     let most = many(16);
     assert!(
-        remote(
-            quote!("chat"),
-            quote!(trait T { async fn f(&self, #most) -> Result<()>; })
-        )
-        .is_ok()
+        remote(quote!("chat"), quote!(trait T { async fn f(&self, #most) -> Result<()>; })).is_ok()
     );
 }
 
@@ -245,11 +231,7 @@ fn a_method_returns_a_result() {
         quote!(-> Result<u8, Fault, u8>),
         quote!(-> io::Error),
     ] {
-        assert_eq!(
-            refused_method(quote!(async fn kick(&self) #output;)),
-            wanted,
-            "{output}"
-        );
+        assert_eq!(refused_method(quote!(async fn kick(&self) #output;)), wanted, "{output}");
     }
     assert_eq!(
         refused_method(quote!(
@@ -317,11 +299,7 @@ fn shortened(item: &Item) -> String {
     let mut words = text.split_whitespace().peekable();
     let mut short = Vec::new();
     while let Some(word) = words.next() {
-        if word != "::"
-            || words
-                .next_if(|root| matches!(*root, "std" | "shaddock"))
-                .is_none()
-        {
+        if word != "::" || words.next_if(|root| matches!(*root, "std" | "shaddock")).is_none() {
             short.push(word);
             continue;
         }

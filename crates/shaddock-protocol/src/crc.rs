@@ -18,11 +18,7 @@ pub fn crc32_index(key: &str, n: NonZeroUsize) -> usize {
     let crc = key.encode_utf16().fold(u32::MAX, |crc, unit| {
         let [low, _] = unit.to_le_bytes();
         (0..8).fold(crc ^ u32::from(low), |crc, _| {
-            if crc & 1 == 1 {
-                (crc >> 1) ^ 0xEDB8_8320
-            } else {
-                crc >> 1
-            }
+            if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 }
         })
     });
     let sum = (!crc).cast_signed().unsigned_abs();

@@ -63,9 +63,7 @@ impl Route {
         if Self::MAX < text.len() {
             return Err(RouteError::TooLong { len: text.len() });
         }
-        let mut dots = (0..=u8::MAX)
-            .zip(text.bytes())
-            .filter(|(_, byte)| *byte == b'.');
+        let mut dots = (0..=u8::MAX).zip(text.bytes()).filter(|(_, byte)| *byte == b'.');
         let (Some((first, _)), Some((second, _)), None) = (dots.next(), dots.next(), dots.next())
         else {
             let parts = text.split('.').filter(|_| !text.is_empty()).count();
@@ -74,10 +72,7 @@ impl Route {
         if first == 0 || second == first + 1 || usize::from(second) + 1 == text.len() {
             return Err(RouteError::EmptyPart);
         }
-        Ok(Self {
-            text,
-            dots: (first, second),
-        })
+        Ok(Self { text, dots: (first, second) })
     }
 
     /// The whole route.
@@ -160,8 +155,6 @@ impl Serialize for Route {
 
 impl<'de> Deserialize<'de> for Route {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }

@@ -55,10 +55,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            message: 64 * 1024,
-            early: 8 * 1024,
-        }
+        Self { message: 64 * 1024, early: 8 * 1024 }
     }
 }
 
@@ -138,8 +135,7 @@ impl Server {
     }
 
     fn refused(&mut self, id: Option<NonZeroU32>, reason: Refusal) -> Event {
-        self.transmit
-            .extend(id.map(|id| self.shared.voice.fault(id, None)));
+        self.transmit.extend(id.map(|id| self.shared.voice.fault(id, None)));
         Event::Refused { id, reason }
     }
 
@@ -167,10 +163,7 @@ impl Dialect for Server {
         let Limits { message, early } = self.shared.limits;
         let len = chunk.len();
         if message < len {
-            return self.close(CloseReason::TooLong {
-                len,
-                limit: message,
-            });
+            return self.close(CloseReason::TooLong { len, limit: message });
         }
         self.texts.push_back(chunk);
         if matches!(self.state, State::New | State::Deciding) {
@@ -249,9 +242,7 @@ impl Dialect for Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("state", &self.state)
-            .finish_non_exhaustive()
+        f.debug_struct("Server").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -303,10 +294,7 @@ impl Encode for Speaker {
     fn push(&self, route: &str, body: &Bytes) -> Result<Bytes, EncodeError> {
         let mut out = BytesMut::with_capacity(32 + route.len() + body.len());
         out.put_slice(br#"{"route":"#);
-        text::put_ascii(
-            &mut out,
-            serde_json::Value::from(route).to_string().as_bytes(),
-        );
+        text::put_ascii(&mut out, serde_json::Value::from(route).to_string().as_bytes());
         out.put_slice(br#","body":"#);
         text::put_ascii(&mut out, body);
         out.put_u8(b'}');

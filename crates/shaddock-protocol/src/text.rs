@@ -19,9 +19,7 @@ use serde_json::ser::{CompactFormatter, Formatter};
 /// When `value` is nothing that JSON can say, such as a map whose keys are not text.
 pub fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, serde_json::Error> {
     let mut json = Vec::with_capacity(128);
-    value.serialize(&mut serde_json::Serializer::with_formatter(
-        &mut json, Escaping,
-    ))?;
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut json, Escaping))?;
     Ok(json.into())
 }
 
@@ -82,11 +80,7 @@ pub(crate) fn body(bytes: Bytes) -> Bytes {
     }
     let json = json(bytes);
     let is_json = serde_json::from_slice::<IgnoredAny>(&json).is_ok();
-    if is_json && json.trim_ascii() != b"null" {
-        json
-    } else {
-        Bytes::from_static(b"{}")
-    }
+    if is_json && json.trim_ascii() != b"null" { json } else { Bytes::from_static(b"{}") }
 }
 
 /// JSON text from the other side, repaired.
@@ -122,9 +116,7 @@ pub(crate) fn put_surrogates(out: &mut impl BufMut, text: &str) {
 
 /// Writes `text` with each character from `least` on as one or two escapes.
 fn put_escaped(out: &mut impl BufMut, text: &str, least: char) {
-    put_units(out, text, least, |out, unit| {
-        out.put_slice(format!("\\u{unit:04X}").as_bytes())
-    });
+    put_units(out, text, least, |out, unit| out.put_slice(format!("\\u{unit:04X}").as_bytes()));
 }
 
 /// The first character that takes two surrogates.
@@ -152,17 +144,8 @@ fn has_wide(text: &[u8]) -> bool {
 
 /// A character made of two surrogates at the front of `bytes`, and what follows it.
 fn surrogates(bytes: &[u8]) -> Option<(char, &[u8])> {
-    let (
-        &[
-            0xed,
-            a @ 0xa0..=0xaf,
-            b @ 0x80..=0xbf,
-            0xed,
-            c @ 0xb0..=0xbf,
-            d @ 0x80..=0xbf,
-        ],
-        rest,
-    ) = bytes.split_first_chunk::<6>()?
+    let (&[0xed, a @ 0xa0..=0xaf, b @ 0x80..=0xbf, 0xed, c @ 0xb0..=0xbf, d @ 0x80..=0xbf], rest) =
+        bytes.split_first_chunk::<6>()?
     else {
         return None;
     };

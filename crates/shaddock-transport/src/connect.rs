@@ -27,12 +27,7 @@ use crate::{
 /// When nobody answers there.
 pub async fn connect_tcp(addr: impl ToSocketAddrs) -> Result<HybridWire, ConnectError> {
     let (stream, peer) = dial(addr).await?;
-    Ok(HybridWire::raw(
-        Socket::from(stream),
-        peer,
-        Kind::Tcp,
-        BytesMut::new(),
-    ))
+    Ok(HybridWire::raw(Socket::from(stream), peer, Kind::Tcp, BytesMut::new()))
 }
 
 /// Connects to a server by WebSocket. The address looks like `ws://host:port/path`; port and path may be left out.
@@ -87,19 +82,14 @@ where
         path: &str,
     ) -> Result<HybridWire<S>, ConnectError> {
         let upgrade = ClientUpgrade::new(nonce());
-        stream
-            .write_all(upgrade.request(host, path).as_bytes())
-            .await?;
+        stream.write_all(upgrade.request(host, path).as_bytes()).await?;
         stream.flush().await?;
         let mut head = BytesMut::new();
         loop {
             if read_more(&mut stream, &mut head).await? == 0 {
                 return Err(ConnectError::Refused(None));
             }
-            if let Some(len) = upgrade
-                .decode_answer(&head)
-                .map_err(ConnectError::Refused)?
-            {
+            if let Some(len) = upgrade.decode_answer(&head).map_err(ConnectError::Refused)? {
                 head.advance(len);
                 return Ok(HybridWire::websocket(stream, peer, Role::Client, head));
             }
@@ -153,9 +143,7 @@ fn name(host: &str) -> &str {
         Some(port) => &host[..host.len() - port.len() - 1],
         None => host,
     };
-    name.strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-        .unwrap_or(name)
+    name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
 }
 
 /// Takes `ws://host:port/path` apart, if it is one of this scheme and can stand in a request as it is.
@@ -185,18 +173,9 @@ mod tests {
     #[test]
     fn an_address_has_a_host_and_a_path() {
         assert_eq!(split("ws://a:1", "ws://"), Some(("a:1", "/")));
-        assert_eq!(
-            split("ws://[::1]:1/x?y", "ws://"),
-            Some(("[::1]:1", "/x?y"))
-        );
-        for not_ours in [
-            "a:1",
-            "wss://a",
-            "ws://",
-            "ws:///x",
-            "ws://a/ HTTP/1.1",
-            "ws://a\r\nx: y",
-        ] {
+        assert_eq!(split("ws://[::1]:1/x?y", "ws://"), Some(("[::1]:1", "/x?y")));
+        for not_ours in ["a:1", "wss://a", "ws://", "ws:///x", "ws://a/ HTTP/1.1", "ws://a\r\nx: y"]
+        {
             assert_eq!(split(not_ours, "ws://"), None, "{not_ours:?}");
         }
     }
@@ -204,12 +183,9 @@ mod tests {
     #[cfg(feature = "tls")]
     #[test]
     fn a_certificate_names_a_host_without_its_port() {
-        for (host, named) in [
-            ("a.example:1", "a.example"),
-            ("a", "a"),
-            ("[::1]:1", "::1"),
-            ("[::1]", "::1"),
-        ] {
+        for (host, named) in
+            [("a.example:1", "a.example"), ("a", "a"), ("[::1]:1", "::1"), ("[::1]", "::1")]
+        {
             assert_eq!(name(host), named);
         }
     }

@@ -69,29 +69,18 @@ impl Upgrade {
         if fields.get("sec-websocket-version") != Some("13") {
             return Err(Refusal::Version);
         }
-        let Some(key) = fields
-            .get("sec-websocket-key")
-            .filter(|key| key.len() == 24)
-        else {
+        let Some(key) = fields.get("sec-websocket-key").filter(|key| key.len() == 24) else {
             return Err(Refusal::Malformed);
         };
         // Programs that are no browsers send no origin, and could send any.
         if let (Some(allowed), Some(origin)) = (&config.origins, fields.get("origin"))
-            && !allowed
-                .iter()
-                .any(|allowed| allowed.eq_ignore_ascii_case(origin))
+            && !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
         {
             return Err(Refusal::Origin);
         }
-        let speaker = config
-            .proxies
-            .speaker(peer, |name| fields.all(name))
-            .map_err(|_| Refusal::Proxy)?;
-        Ok(Some(Upgrade {
-            len,
-            speaker,
-            key: key.to_owned(),
-        }))
+        let speaker =
+            config.proxies.speaker(peer, |name| fields.all(name)).map_err(|_| Refusal::Proxy)?;
+        Ok(Some(Upgrade { len, speaker, key: key.to_owned() }))
     }
 
     /// The answer after which both sides speak WebSocket.
@@ -140,11 +129,7 @@ impl Refusal {
             426 => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade, close",
             _ => "Connection: close",
         };
-        let text = if self == Refusal::NoUpgrade {
-            banner
-        } else {
-            self.reason()
-        };
+        let text = if self == Refusal::NoUpgrade { banner } else { self.reason() };
         let len = text.len() + 1;
         format!(
             "HTTP/1.1 {status} {phrase}\r\n\
@@ -164,9 +149,7 @@ pub(crate) struct ClientUpgrade {
 
 impl ClientUpgrade {
     pub(crate) fn new(nonce: [u8; 16]) -> ClientUpgrade {
-        ClientUpgrade {
-            key: BASE64.encode(nonce),
-        }
+        ClientUpgrade { key: BASE64.encode(nonce) }
     }
 
     /// The request. `host` and `path` come from a URL without white space or control characters.
@@ -206,10 +189,7 @@ struct Fields<'a>(&'a [Header<'a>]);
 impl Fields<'_> {
     /// The value of the first field of this name, if it is text.
     fn get(&self, name: &str) -> Option<&str> {
-        let field = self
-            .0
-            .iter()
-            .find(|field| field.name.eq_ignore_ascii_case(name))?;
+        let field = self.0.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
         Some(std::str::from_utf8(field.value).ok()?.trim())
     }
 
@@ -257,9 +237,7 @@ mod tests {
         let upgrade = decode(REQUEST).unwrap().unwrap();
         assert_eq!(upgrade.len, REQUEST.len());
         assert!(
-            upgrade
-                .answer()
-                .contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")
+            upgrade.answer().contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")
         );
     }
 
@@ -276,27 +254,15 @@ mod tests {
             ("UPGRADE: WebSocket\r\n", "", Refusal::NoUpgrade),
             ("UPGRADE: WebSocket", "Upgrade: h2c", Refusal::NoUpgrade),
             ("Version: 13", "Version: 8", Refusal::Version),
-            (
-                "Connection: keep-alive, Upgrade",
-                "Connection: close",
-                Refusal::Malformed,
-            ),
+            ("Connection: keep-alive, Upgrade", "Connection: close", Refusal::Malformed),
             ("Key: dGhl", "Key: ", Refusal::Malformed),
             ("GET ", "POST ", Refusal::Malformed),
             ("HTTP/1.1", "HTTP/1.0", Refusal::Malformed),
             ("host: a", "host a", Refusal::Malformed),
             ("host: a\r\n", &"x: y\r\n".repeat(65), Refusal::TooLong),
-            (
-                "host: a",
-                &format!("host: {}", "x".repeat(HEAD_LIMIT)),
-                Refusal::TooLong,
-            ),
+            ("host: a", &format!("host: {}", "x".repeat(HEAD_LIMIT)), Refusal::TooLong),
         ] {
-            assert_eq!(
-                decode(&REQUEST.replace(from, to)),
-                Err(refusal),
-                "without {from:?}"
-            );
+            assert_eq!(decode(&REQUEST.replace(from, to)), Err(refusal), "without {from:?}");
         }
     }
 
@@ -304,21 +270,12 @@ mod tests {
     fn browsers_come_from_an_allowed_origin_or_not_at_all() {
         let allow = |origins: &[&str], request: &str| {
             let origins = origins.iter().map(|&origin| origin.to_owned()).collect();
-            let config = HybridConfig {
-                origins: Some(origins),
-                ..HybridConfig::default()
-            };
+            let config = HybridConfig { origins: Some(origins), ..HybridConfig::default() };
             Upgrade::decode(request.as_bytes(), PEER, &config).map(|upgrade| upgrade.is_some())
         };
-        assert_eq!(
-            allow(&["http://other", "HTTP://GAME.EXAMPLE"], REQUEST),
-            Ok(true)
-        );
+        assert_eq!(allow(&["http://other", "HTTP://GAME.EXAMPLE"], REQUEST), Ok(true));
         assert_eq!(allow(&["http://other"], REQUEST), Err(Refusal::Origin));
-        assert_eq!(
-            allow(&[], &REQUEST.replace("Origin: http://game.example\r\n", "")),
-            Ok(true)
-        );
+        assert_eq!(allow(&[], &REQUEST.replace("Origin: http://game.example\r\n", "")), Ok(true));
     }
 
     #[test]
@@ -328,15 +285,9 @@ mod tests {
             "X-Forwarded-For: 192.0.2.1\r\nx-forwarded-for: 192.0.2.2\r\nForwarded: for=192.0.2.3\r\n",
         );
         let speaker = |trusted: &str, header, request: &str| {
-            let proxies = Proxies {
-                trusted: trusted.parse().unwrap(),
-                header,
-                ..Proxies::default()
-            };
-            let config = HybridConfig {
-                proxies,
-                ..HybridConfig::default()
-            };
+            let proxies =
+                Proxies { trusted: trusted.parse().unwrap(), header, ..Proxies::default() };
+            let config = HybridConfig { proxies, ..HybridConfig::default() };
             let upgrade = Upgrade::decode(request.as_bytes(), PEER, &config)?;
             Ok(upgrade.unwrap().speaker.to_string())
         };
@@ -346,10 +297,7 @@ mod tests {
         assert_eq!(said("10.0.0.1", Forwarding::XForwardedFor), "192.0.2.2:0");
         assert_eq!(said("10.0.0.1", Forwarding::Forwarded), "192.0.2.3:0");
         let broken = request.replace("192.0.2.2", "a toaster");
-        assert_eq!(
-            speaker("10.0.0.1", Forwarding::XForwardedFor, &broken),
-            Err(Refusal::Proxy)
-        );
+        assert_eq!(speaker("10.0.0.1", Forwarding::XForwardedFor, &broken), Err(Refusal::Proxy));
     }
 
     #[test]
@@ -357,14 +305,8 @@ mod tests {
         let client = ClientUpgrade::new(*b"the sample nonce");
         let answer = decode(REQUEST).unwrap().unwrap().answer();
         assert_eq!(client.decode_answer(&answer.as_bytes()[..20]), Ok(None));
-        assert_eq!(
-            client.decode_answer(answer.as_bytes()),
-            Ok(Some(answer.len()))
-        );
-        assert_eq!(
-            ClientUpgrade::new([0; 16]).decode_answer(answer.as_bytes()),
-            Err(None)
-        );
+        assert_eq!(client.decode_answer(answer.as_bytes()), Ok(Some(answer.len())));
+        assert_eq!(ClientUpgrade::new([0; 16]).decode_answer(answer.as_bytes()), Err(None));
         let refused = Refusal::Origin.answer("");
         assert_eq!(client.decode_answer(refused.as_bytes()), Err(Some(403)));
     }

@@ -54,13 +54,7 @@ pub fn pair_with_capacity(capacity: usize) -> (MemoryWire, MemoryWire) {
 #[must_use]
 pub fn listen(capacity: usize) -> (MemoryListener, MemoryConnector) {
     let (connections, incoming) = mpsc::channel(BACKLOG);
-    (
-        MemoryListener { incoming },
-        MemoryConnector {
-            connections,
-            capacity,
-        },
-    )
+    (MemoryListener { incoming }, MemoryConnector { connections, capacity })
 }
 
 /// Listens for connections in memory. Dropping it refuses them.

@@ -81,10 +81,7 @@ impl Networks {
 
 impl FromIterator<Network> for Networks {
     fn from_iter<T: IntoIterator<Item = Network>>(networks: T) -> Networks {
-        let mut all: Vec<_> = networks
-            .into_iter()
-            .map(|network| network.range())
-            .collect();
+        let mut all: Vec<_> = networks.into_iter().map(|network| network.range()).collect();
         // Of those that begin together the widest comes first.
         all.sort_unstable_by(|(first, last), (other, end)| first.cmp(other).then(end.cmp(last)));
         let mut ranges: Vec<(IpAddr, IpAddr)> = Vec::with_capacity(all.len());
@@ -134,18 +131,12 @@ impl Network {
             IpAddr::V4(address) => {
                 let hosts = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
                 let [first, last] = [address.to_bits() & !hosts, address.to_bits() | hosts];
-                (
-                    Ipv4Addr::from_bits(first).into(),
-                    Ipv4Addr::from_bits(last).into(),
-                )
+                (Ipv4Addr::from_bits(first).into(), Ipv4Addr::from_bits(last).into())
             }
             IpAddr::V6(address) => {
                 let hosts = u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
                 let [first, last] = [address.to_bits() & !hosts, address.to_bits() | hosts];
-                (
-                    Ipv6Addr::from_bits(first).into(),
-                    Ipv6Addr::from_bits(last).into(),
-                )
+                (Ipv6Addr::from_bits(first).into(), Ipv6Addr::from_bits(last).into())
             }
         }
     }
@@ -154,10 +145,7 @@ impl Network {
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Network {
         let address = address.to_canonical();
-        Network {
-            address,
-            prefix: width(address),
-        }
+        Network { address, prefix: width(address) }
     }
 }
 
@@ -169,9 +157,8 @@ impl FromStr for Network {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr = address
-            .parse()
-            .map_err(|_| NetworkError::Address(text.to_owned()))?;
+        let address: IpAddr =
+            address.parse().map_err(|_| NetworkError::Address(text.to_owned()))?;
         let Some(prefix) = prefix else {
             return Ok(Network::from(address));
         };
@@ -182,18 +169,14 @@ impl FromStr for Network {
             .ok_or_else(|| NetworkError::Prefix(text.to_owned(), width(address)))?;
         // `::ffff:192.0.2.0/120` is `192.0.2.0/24`.
         let network = match (address.to_canonical(), prefix.checked_sub(96)) {
-            (IpAddr::V4(inner), Some(prefix)) if address.is_ipv6() => Network {
-                address: inner.into(),
-                prefix,
-            },
+            (IpAddr::V4(inner), Some(prefix)) if address.is_ipv6() => {
+                Network { address: inner.into(), prefix }
+            }
             _ => Network { address, prefix },
         };
         let (first, _) = network.range();
         if first != network.address {
-            let meant = Network {
-                address: first,
-                ..network
-            };
+            let meant = Network { address: first, ..network };
             return Err(NetworkError::Host(text.to_owned(), meant));
         }
         Ok(network)
@@ -264,26 +247,11 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_network_is_said() {
         for (text, said) in [
-            (
-                "localhost",
-                "\"localhost\" is neither an address nor a network like 10.0.0.0/8",
-            ),
-            (
-                "10.0.0/8",
-                "\"10.0.0/8\" is neither an address nor a network like 10.0.0.0/8",
-            ),
-            (
-                "10.0.0.0/33",
-                "\"10.0.0.0/33\" has no number from 0 to 32 after its slash",
-            ),
-            (
-                "::/x",
-                "\"::/x\" has no number from 0 to 128 after its slash",
-            ),
-            (
-                "10.0.0.1/8",
-                "\"10.0.0.1/8\" names an address in a network: is 10.0.0.0/8 meant?",
-            ),
+            ("localhost", "\"localhost\" is neither an address nor a network like 10.0.0.0/8"),
+            ("10.0.0/8", "\"10.0.0/8\" is neither an address nor a network like 10.0.0.0/8"),
+            ("10.0.0.0/33", "\"10.0.0.0/33\" has no number from 0 to 32 after its slash"),
+            ("::/x", "\"::/x\" has no number from 0 to 128 after its slash"),
+            ("10.0.0.1/8", "\"10.0.0.1/8\" names an address in a network: is 10.0.0.0/8 meant?"),
         ] {
             assert_eq!(text.parse::<Network>().unwrap_err().to_string(), said);
         }

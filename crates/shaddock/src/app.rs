@@ -1,5 +1,7 @@
 //! From a configuration to running servers, and to a clean stop: `App`.
 
+mod error;
+mod plan;
 mod start;
 
 use std::any::{Any, TypeId};
@@ -19,10 +21,11 @@ use crate::handler::filter::{Around, Filter};
 use crate::ids::{Kind, ServerId, Uid};
 use crate::server::{AnyState, Server, ServerHandle};
 use crate::session::Session;
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, guarded};
 use crate::telemetry::Telemetry;
 
-pub use start::{RouteInfo, Running, StartError};
+pub use error::StartError;
+pub use start::Running;
 
 /// An application: its kinds of server, and what they share.
 ///
@@ -56,6 +59,21 @@ pub struct App {
 }
 
 type OnError = Arc<dyn Fn(Fault, &Failed<'_>) -> Fault + Send + Sync>;
+
+/// A route that clients may ask, or are pushed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RouteInfo {
+    /// The route.
+    pub route: String,
+    /// Its code in the dictionary, if it has one.
+    pub code: Option<u16>,
+    /// Whether there is a handler for it; else it is pushed.
+    pub handled: bool,
+    /// Whether what clients send has a schema.
+    pub client_schema: bool,
+    /// Whether what servers send has a schema.
+    pub server_schema: bool,
+}
 
 /// What failed, for an application's error handler.
 #[derive(Debug)]
@@ -191,9 +209,7 @@ impl App {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App")
-            .field("servers", &self.servers)
-            .finish_non_exhaustive()
+        f.debug_struct("App").field("servers", &self.servers).finish_non_exhaustive()
     }
 }
 
@@ -277,14 +293,19 @@ impl AppHandle {
     pub(crate) fn kind(&self, kind: &str) -> Result<&Kind> {
         match self.0.kinds.get(kind) {
             Some(kind) => Ok(kind),
-            None => Err(Fault::internal(format!(
-                "there is no kind of server called {kind}"
-            ))),
+            None => Err(Fault::new(
+                Fault::INTERNAL,
+                format!("there is no kind of server called {kind}"),
+            )),
         }
     }
 
-    pub(crate) fn frontend_kinds(&self) -> impl Iterator<Item = &Kind> {
-        self.0.frontend_kinds.iter()
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.0.kinds.values()
+    }
+
+    pub(crate) fn is_frontend(&self, kind: &Kind) -> bool {
+        self.0.frontend_kinds.contains(kind)
     }
 
     pub(crate) fn event_sender(&self) -> &broadcast::Sender<AppEvent> {
@@ -293,7 +314,8 @@ impl AppHandle {
 
     pub(crate) fn on_error(&self, fault: Fault, route: &Route, session: Option<&Session>) -> Fault {
         match &self.0.on_error {
-            Some(on_error) => on_error(fault, &Failed { route, session }),
+            Some(on_error) => guarded("on_error", || on_error(fault, &Failed { route, session }))
+                .unwrap_or_else(|| Fault::internal("the error handler panicked")),
             None => fault,
         }
     }
@@ -301,10 +323,10 @@ impl AppHandle {
     /// One of our servers sees a member of the cluster.
     pub(crate) fn saw(&self, member: &Member) {
         if lock(&self.0.seen).insert(member.id.clone(), member.boot) != Some(member.boot) {
-            let _ = self.0.events.send(AppEvent::ServerAdded {
-                id: member.id.clone(),
-                kind: member.kind.clone(),
-            });
+            let _ = self
+                .0
+                .events
+                .send(AppEvent::ServerAdded { id: member.id.clone(), kind: member.kind.clone() });
         }
     }
 
@@ -313,10 +335,10 @@ impl AppHandle {
         let mut seen = lock(&self.0.seen);
         if seen.get(&member.id) == Some(&member.boot) {
             seen.remove(&member.id);
-            let _ = self.0.events.send(AppEvent::ServerRemoved {
-                id: member.id.clone(),
-                kind: member.kind.clone(),
-            });
+            let _ = self
+                .0
+                .events
+                .send(AppEvent::ServerRemoved { id: member.id.clone(), kind: member.kind.clone() });
         }
     }
 }

@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use shaddock_protocol::crc32_index;
 
-use crate::app::AppHandle;
 use crate::channel::push::Pusher;
 use crate::error::{Fault, Result};
 use crate::ids::{Kind, ServerId};
@@ -21,7 +20,6 @@ use crate::session::remote;
 pub struct Cluster {
     router: Router,
     pusher: Pusher,
-    app: AppHandle,
 }
 
 /// Where clients reach a front-end.
@@ -40,19 +38,13 @@ pub(crate) const META_HOST: &str = "clientHost";
 pub(crate) const META_PORT: &str = "clientPort";
 
 impl Cluster {
-    pub(crate) fn new(router: Router, pusher: Pusher, app: AppHandle) -> Cluster {
-        Cluster {
-            router,
-            pusher,
-            app,
-        }
+    pub(crate) fn new(router: Router, pusher: Pusher) -> Cluster {
+        Cluster { router, pusher }
     }
 
     /// The servers of `kind` that live, sorted by id.
     pub fn servers(&self, kind: &str) -> Vec<ServerId> {
-        kind.parse()
-            .map(|kind: Kind| self.router.servers(&kind))
-            .unwrap_or_default()
+        kind.parse().map(|kind: Kind| self.router.servers(&kind)).unwrap_or_default()
     }
 
     /// The front-ends of `kind` that live and can be connected to, sorted by id.
@@ -83,9 +75,7 @@ impl Cluster {
         let mut endpoints = self.endpoints(kind);
         match NonZeroUsize::new(endpoints.len()) {
             Some(count) => Ok(endpoints.swap_remove(crc32_index(key, count))),
-            None => Err(Fault::internal(format!(
-                "no front-end of kind {kind} lives"
-            ))),
+            None => Err(Fault::internal(format!("no front-end of kind {kind} lives"))),
         }
     }
 
@@ -114,9 +104,11 @@ impl Cluster {
         to: Broadcast,
     ) -> Result<()> {
         let body = self.pusher.encode(route, body)?;
-        let frontends = self.servers(kind);
-        self.pusher
-            .push_all(&frontends, to.with, to.unbound, route, &body)
+        let members = self.router.caller().node().members().all();
+        let wanted =
+            members.into_iter().filter(|member| member.frontend && member.kind.as_str() == kind);
+        let frontends: Vec<_> = wanted.map(|member| member.id).collect();
+        self.pusher.push_all(&frontends, to.with, to.unbound, route, &body)
     }
 
     /// Closes every session of `uid`, on whichever front-end they are. With a reason the clients
@@ -128,21 +120,16 @@ impl Cluster {
     pub fn kick(&self, uid: &str, reason: Option<&str>) -> Result<()> {
         let mut told = Ok(());
         for frontend in self.frontends() {
-            let remote = self
-                .router
-                .caller()
-                .remote(&frontend, remote::SERVICE, remote::KICK);
+            let remote = self.router.caller().remote(&frontend, remote::SERVICE, remote::KICK);
             told = told.and(remote.tell(&(uid, reason)));
         }
         Ok(told?)
     }
 
-    /// Every front-end that lives.
+    /// Every front-end that has sessions, also those that are about to go.
     fn frontends(&self) -> Vec<ServerId> {
-        self.app
-            .frontend_kinds()
-            .flat_map(|kind| self.router.servers(kind))
-            .collect()
+        let members = self.router.caller().node().members().all();
+        members.into_iter().filter(|member| member.frontend).map(|member| member.id).collect()
     }
 }
 

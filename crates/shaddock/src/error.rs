@@ -52,10 +52,7 @@ impl Fault {
 
     /// A fault of which the client is told `fields`, in their order.
     pub fn with_fields(fields: Map<String, Value>, reason: impl Into<Cow<'static, str>>) -> Fault {
-        Fault(Box::new(Inner {
-            reason: reason.into(),
-            fields,
-        }))
+        Fault(Box::new(Inner { reason: reason.into(), fields }))
     }
 
     /// A fault of our own making: the client is told `{"code":500}`.
@@ -70,13 +67,23 @@ impl Fault {
         self
     }
 
+    /// The same for the client, with another reason for the log.
+    pub(crate) fn because(mut self, reason: String) -> Fault {
+        self.0.reason = reason.into();
+        self
+    }
+
     /// The code the client sees; 500 if none was given.
     pub fn code(&self) -> i64 {
-        self.0
-            .fields
-            .get("code")
-            .and_then(Value::as_i64)
-            .unwrap_or(Fault::INTERNAL)
+        self.0.fields.get("code").and_then(Value::as_i64).unwrap_or(Fault::INTERNAL)
+    }
+
+    /// Whether it is a fault of ours: one that no code was given for.
+    ///
+    /// Those are logged as warnings; what an application answers on purpose, and what clients get
+    /// wrong, is only worth a line when debugging.
+    pub fn is_internal(&self) -> bool {
+        !self.0.fields.contains_key("code")
     }
 
     /// What the log says.
@@ -89,11 +96,7 @@ impl Fault {
         if self.0.fields.is_empty() {
             return Bytes::from_static(br#"{"code":500}"#);
         }
-        let has_code = self
-            .0
-            .fields
-            .get("code")
-            .is_some_and(|code| *code != Value::Null);
+        let has_code = self.0.fields.get("code").is_some_and(|code| *code != Value::Null);
         let encoded = if has_code {
             text::to_json(&self.0.fields)
         } else {

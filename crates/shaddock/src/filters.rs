@@ -16,7 +16,7 @@ use crate::component::Component;
 use crate::error::{Fault, Result};
 use crate::handler::filter::{Filter, Next};
 use crate::handler::{Reply, Request};
-use crate::ids::SessionId;
+use crate::ids::{ServerId, SessionId};
 
 /// Logs each request with its time, at level `info`.
 ///
@@ -46,16 +46,16 @@ pub async fn access_log(request: Request, next: Next) -> Result<Reply> {
 /// counts on each server by itself; `[frontend] rate` in shaddock.toml counts at the door.
 pub fn rate_limit(per_second: NonZeroU32, burst: NonZeroU32) -> impl Filter {
     let quota = Quota::per_second(per_second).allow_burst(burst);
-    type Keyed = RateLimiter<SessionId, DefaultKeyedStateStore<SessionId>, TokioClock>;
-    let limiter: Arc<Keyed> = Arc::new(RateLimiter::new(
-        quota,
-        DefaultKeyedStateStore::default(),
-        TokioClock,
-    ));
+    type Place = (ServerId, SessionId);
+    type Keyed = RateLimiter<Place, DefaultKeyedStateStore<Place>, TokioClock>;
+    let limiter: Arc<Keyed> =
+        Arc::new(RateLimiter::new(quota, DefaultKeyedStateStore::default(), TokioClock));
     let calls = Arc::new(AtomicU64::new(0));
     move |request: Request, next: Next| {
         let allowed = match request.session() {
-            Ok(session) => limiter.check_key(&session.id()).is_ok(),
+            Ok(session) => {
+                limiter.check_key(&(request.server().id().clone(), session.id())).is_ok()
+            }
             Err(_) => true,
         };
         // Sessions that were quiet long enough to have their whole burst again are forgotten.
@@ -96,10 +96,7 @@ pub struct TooBusy {
 impl TooBusy {
     /// Refuses while tasks wait longer than `limit`.
     pub fn new(limit: Duration) -> TooBusy {
-        TooBusy {
-            limit,
-            lag: Arc::default(),
-        }
+        TooBusy { limit, lag: Arc::default() }
     }
 
     fn is_busy(&self) -> bool {
@@ -130,11 +127,7 @@ impl Component for TooBusy {
         app.tasks().spawn("lag meter", async move |stop| {
             loop {
                 let due = Instant::now() + EVERY;
-                if stop
-                    .run_until_cancelled(tokio::time::sleep_until(due))
-                    .await
-                    .is_none()
-                {
+                if stop.run_until_cancelled(tokio::time::sleep_until(due)).await.is_none() {
                     return;
                 }
                 let late = due.elapsed().as_micros();

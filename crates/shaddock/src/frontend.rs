@@ -55,19 +55,9 @@ impl Door {
             count: AtomicUsize::new(0),
             by_address: Mutex::default(),
         };
-        // The boot is random, and tells this run from those before it.
-        let run = core.router.caller().node().peer().boot.bits() << 32;
+        let run = Frontend::upper_half(core.router.caller().node().peer().boot);
         let next_session = AtomicUsize::new(1);
-        Door {
-            core,
-            frontend,
-            connector,
-            options,
-            guests,
-            next_session,
-            run,
-            connections,
-        }
+        Door { core, frontend, connector, options, guests, next_session, run, connections }
     }
 
     /// Accepts until the server stops listening.
@@ -92,21 +82,18 @@ impl Door {
         if let Err(reason) = self.guests.enter(peer.ip()) {
             // Dropped, and so closed at once: one that is left hanging learns nothing.
             metrics.refused(reason);
-            tracing::warn!(server = %self.core.id, %peer, reason, "a connection was refused");
+            if self.frontend.seldom.now() {
+                tracing::warn!(server = %self.core.id, %peer, reason, "connections are refused");
+            }
             return;
         }
-        let guest = Guest {
-            door: self.clone(),
-            address: peer.ip(),
-        };
+        let guest = Guest { door: self.clone(), address: peer.ip() };
         self.connections.spawn("connection", async move |stop| {
             let door = guest.door.clone();
             let came = Instant::now();
             // Boxed, so that an open connection does not carry the room for this along.
-            let opening = Box::pin(tokio::time::timeout(
-                door.options.handshake_timeout,
-                incoming.open(),
-            ));
+            let opening =
+                Box::pin(tokio::time::timeout(door.options.handshake_timeout, incoming.open()));
             let opened = stop.run_until_cancelled(opening).await;
             // Made in a function of its own and boxed: what is moved from here to there would leave
             // room behind in every task.
@@ -162,22 +149,16 @@ impl Door {
     ) -> Connection<W, Machine> {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed) as u64;
         let limits = &self.options.limits;
-        let bounds = Bounds {
-            frames: limits.outbound_messages,
-            bytes: limits.outbound_bytes,
-        };
+        let bounds = Bounds { frames: limits.outbound_messages, bytes: limits.outbound_bytes };
         let id = SessionId(self.run | (number & u64::from(u32::MAX)));
         let record = Arc::new(Record::new(id, wire.peer(), self.frontend.clone(), bounds));
         let terms = Terms {
             lane: self.core.app.config().requests.lane,
             probe: self.options.heartbeat.is_none().then_some(PROBE),
-            drain: self.core.deadline + Duration::from_secs(1),
+            drain: self.core.patience + Duration::from_secs(1),
         };
         let machine = Machine::new(&self.connector, came.into_std());
-        let meter = self
-            .options
-            .rate
-            .map(|rate| Box::new(Meter::new(rate.per_second, rate.burst)));
+        let meter = self.options.rate.map(|rate| Box::new(Meter::new(rate.per_second, rate.burst)));
         self.frontend.table.insert(record.clone());
         self.frontend.metrics.sessions.increment(1.0);
         let desk = Arc::new(Inbox(self.core.clone()));
@@ -195,6 +176,7 @@ struct Guests {
 
 impl Guests {
     fn enter(&self, address: IpAddr) -> Result<(), &'static str> {
+        let address = place(address);
         if self.most <= self.count.fetch_add(1, Ordering::AcqRel) {
             self.count.fetch_sub(1, Ordering::AcqRel);
             return Err("connections");
@@ -203,10 +185,7 @@ impl Guests {
         if address.is_loopback() {
             return Ok(());
         }
-        let mut by_address = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let here = by_address.entry(address).or_default();
         if self.most_per_address <= *here {
             drop(by_address);
@@ -218,17 +197,26 @@ impl Guests {
     }
 
     fn leave(&self, address: IpAddr) {
+        let address = place(address);
         self.count.fetch_sub(1, Ordering::AcqRel);
-        let mut by_address = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(here) = by_address.get_mut(&address) {
             *here -= 1;
             if *here == 0 {
                 by_address.remove(&address);
             }
         }
+    }
+}
+
+/// What counts as one address: of IPv6 the network, for a subscriber has all of it.
+fn place(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            const NETWORK: u128 = u128::MAX << 64;
+            IpAddr::V6((address.to_bits() & NETWORK).into())
+        }
+        address => address,
     }
 }
 
@@ -249,12 +237,7 @@ mod tests {
     use super::*;
 
     fn guests(most: usize, most_per_address: usize) -> Guests {
-        Guests {
-            most,
-            most_per_address,
-            count: AtomicUsize::new(0),
-            by_address: Mutex::default(),
-        }
+        Guests { most, most_per_address, count: AtomicUsize::new(0), by_address: Mutex::default() }
     }
 
     #[test]
@@ -273,7 +256,7 @@ mod tests {
     fn one_address_can_not_take_every_place() {
         let guests = guests(9, 2);
         let [one, other, here]: [IpAddr; 3] =
-            ["10.0.0.1", "10.0.0.2", "127.0.0.1"].map(|address| address.parse().unwrap());
+            ["10.0.0.1", "10.0.0.2", "::ffff:127.0.0.1"].map(|address| address.parse().unwrap());
         guests.enter(one).unwrap();
         guests.enter(one).unwrap();
         assert_eq!(guests.enter(one), Err("connections_per_address"));
@@ -281,5 +264,11 @@ mod tests {
         for _ in 0..3 {
             guests.enter(here).unwrap();
         }
+        let network: [IpAddr; 3] =
+            ["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(|address| address.parse().unwrap());
+        assert_eq!(
+            network.map(|address| guests.enter(address)),
+            [Ok(()), Ok(()), Err("connections_per_address")]
+        );
     }
 }

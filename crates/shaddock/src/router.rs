@@ -10,6 +10,7 @@ use crate::error::{Fault, Result};
 use crate::ids::{Kind, ServerId};
 use crate::rpc::caller::Caller;
 use crate::session::Session;
+use crate::tasks::guarded;
 
 /// How the servers of a kind are chosen for a session.
 #[derive(Clone)]
@@ -34,15 +35,11 @@ struct Inner {
     views: RwLock<FxHashMap<Kind, View>>,
 }
 
-type View = Arc<[Peer]>;
+pub(crate) type View = Arc<[Peer]>;
 
 impl Router {
     pub(crate) fn new(caller: Caller, rules: Arc<FxHashMap<Kind, Rule>>) -> Router {
-        Router(Arc::new(Inner {
-            caller,
-            rules,
-            views: RwLock::default(),
-        }))
+        Router(Arc::new(Inner { caller, rules, views: RwLock::default() }))
     }
 
     pub(crate) fn caller(&self) -> &Caller {
@@ -64,7 +61,11 @@ impl Router {
     /// The server a session's messages go to.
     pub(crate) fn of_session(&self, kind: &Kind, session: &Session) -> Result<ServerId> {
         match self.0.rules.get(kind) {
-            Some(Rule::Choose(choose)) => choose(session, &self.servers(kind)),
+            Some(Rule::Choose(choose)) => {
+                let servers = self.servers(kind);
+                guarded("route_with", || choose(session, &servers))
+                    .unwrap_or_else(|| Err(panicked()))
+            }
             _ => self.of_key(kind, &self.key(kind, session)?),
         }
     }
@@ -72,7 +73,9 @@ impl Router {
     /// The key of a session for servers of `kind`: what the kind says, else its uid, else its id.
     pub(crate) fn key(&self, kind: &Kind, session: &Session) -> Result<String> {
         match self.0.rules.get(kind) {
-            Some(Rule::Key(key)) => key(session),
+            Some(Rule::Key(key)) => {
+                guarded("route_by", || key(session)).unwrap_or_else(|| Err(panicked()))
+            }
             _ => Ok(match session.find_uid() {
                 Some(uid) => uid.to_string(),
                 None => session.id().to_string(),
@@ -80,48 +83,37 @@ impl Router {
         }
     }
 
-    /// Whether servers of `kind` are chosen by a key.
-    pub(crate) fn is_keyed(&self, kind: &Kind) -> bool {
-        !matches!(self.0.rules.get(kind), Some(Rule::Choose(_)))
-    }
-
     /// The owner of a key.
     pub(crate) fn of_key(&self, kind: &Kind, key: &str) -> Result<ServerId> {
-        owner(&self.view(kind), key).ok_or_else(|| nobody(kind))
+        let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
+        let owner = match views.get(kind) {
+            Some(view) => owner(view, key).map(|member| member.id.clone()),
+            None => self.0.caller.node().pick(kind, key.as_bytes()).map(|member| member.id),
+        };
+        owner.ok_or_else(|| nobody(kind))
     }
 
     /// A server of the kind, rather one that answers well.
     pub(crate) fn any(&self, kind: &Kind) -> Result<ServerId> {
-        self.0
-            .caller
-            .node()
-            .any(kind)
-            .map(|member| member.id)
-            .ok_or_else(|| nobody(kind))
+        self.0.caller.node().any(kind).map(|member| member.id).ok_or_else(|| nobody(kind))
     }
 
-    /// Who owns keys of `kind` as long as nobody says otherwise.
-    pub(crate) fn view(&self, kind: &Kind) -> View {
-        let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
-        match views.get(kind) {
-            Some(view) => view.clone(),
-            None => self.0.caller.node().members().of_kind(kind),
-        }
-    }
-
-    /// From now on keys of `kind` belong to these.
-    pub(crate) fn set_view(&self, kind: Kind, view: View) {
-        self.0
-            .views
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(kind, view);
+    /// From now on keys of `kind` belong to `members`. First `tell` is given those they belonged
+    /// to; as long as it runs, nobody is given an owner.
+    pub(crate) fn change_view(&self, kind: &Kind, members: View, tell: impl FnOnce(&[Peer])) {
+        let mut views = self.0.views.write().unwrap_or_else(PoisonError::into_inner);
+        tell(views.get(kind).map_or(&[], |view| &**view));
+        views.insert(kind.clone(), members);
     }
 }
 
 /// Who of `members` owns `key`.
-pub(crate) fn owner(members: &[Peer], key: &str) -> Option<ServerId> {
-    rendezvous(members, key.as_bytes()).map(|member| member.id.clone())
+pub(crate) fn owner<'a>(members: &'a [Peer], key: &str) -> Option<&'a Peer> {
+    rendezvous(members, key.as_bytes())
+}
+
+fn panicked() -> Fault {
+    Fault::internal("the rule that chooses servers panicked")
 }
 
 fn nobody(kind: &Kind) -> Fault {

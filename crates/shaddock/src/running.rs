@@ -13,28 +13,45 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rustc_hash::FxHashMap;
 use shaddock_cluster::{Answer, Event, Peer, Receive};
-use shaddock_protocol::{Hello, Incoming, Route, Voice};
+use shaddock_protocol::{Incoming, Route};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::app::{AppEvent, AppHandle};
 use crate::channel::Channels;
-use crate::channel::push::Pusher;
+use crate::channel::push::{Deliver as _, Pusher};
 use crate::config;
 use crate::error::{Fault, Result};
 use crate::handler::filter::{Filters, through};
 use crate::handler::{Endpoint, Origin, Reply, Request, Run};
 use crate::ids::{Kind, ServerId, SessionId};
 use crate::router::{Router, owner};
-use crate::rpc::RemoteService;
-use crate::rpc::envelope::{self, Ask, Forward, Method, Push, Tell, To};
+use crate::rpc::envelope::{self, Ask, Forward, Method, Tell};
+use crate::rpc::{RemoteService, caller};
 use crate::server::{AnyState, Server, ServerHandle};
-use crate::session::connection::{Desk, Greeting, Taken};
+use crate::session::connection::{Desk, Taken};
 use crate::session::lane::{Job, Lanes};
 use crate::session::mailbox::Order;
 use crate::session::record::{Frontend, Record};
-use crate::session::{Identity, Moved, Session};
+use crate::session::{Identity, Moved, Session, remote};
 use crate::tasks::Tasks;
-use crate::telemetry::ServerMetrics;
+use crate::tasks::guarded;
+use crate::telemetry::{Seldom, ServerMetrics};
+
+/// A handler on one server.
+#[derive(Clone)]
+pub(crate) struct Served {
+    run: Arc<dyn Run>,
+    /// Where it runs beside itself: as often as there are permits.
+    together: Option<Arc<Semaphore>>,
+}
+
+impl From<&Endpoint> for Served {
+    fn from(endpoint: &Endpoint) -> Served {
+        let together = endpoint.limit.map(|limit| Arc::new(Semaphore::new(limit)));
+        Served { run: endpoint.run.clone(), together }
+    }
+}
 
 /// One running server.
 pub(crate) struct Core {
@@ -47,7 +64,7 @@ pub(crate) struct Core {
     pub(crate) router: Router,
     pub(crate) pusher: Pusher,
     pub(crate) channels: Channels,
-    pub(crate) endpoints: FxHashMap<String, Endpoint>,
+    pub(crate) endpoints: FxHashMap<String, Served>,
     pub(crate) filters: Filters,
     pub(crate) remote_filters: Filters,
     pub(crate) frontend: Option<Arc<Frontend>>,
@@ -57,22 +74,20 @@ pub(crate) struct Core {
     pub(crate) lanes: Arc<Lanes<(ServerId, SessionId)>>,
     /// One for each server that sends one-way calls here.
     pub(crate) oneways: Arc<Lanes<ServerId>>,
-    pub(crate) deadline: Duration,
+    /// How long a request may take.
+    pub(crate) patience: Duration,
     /// The route under which the close hook runs.
     pub(crate) close_route: Route,
     pub(crate) metrics: ServerMetrics,
+    /// For warnings that a client can bring about.
+    pub(crate) seldom: Seldom,
 }
 
 impl Core {
     /// Makes what the definition promises: the states first, for remotes may use them.
     pub(crate) fn furnish(self: &Arc<Core>) {
         let server = ServerHandle(self.clone());
-        let states = self
-            .definition
-            .states
-            .iter()
-            .map(|(id, make)| (*id, make(&server)))
-            .collect();
+        let states = self.definition.states.iter().map(|(id, make)| (*id, make(&server))).collect();
         // Set once, here.
         let _ = self.states.set(states);
         let mut remotes: FxHashMap<&'static str, Arc<dyn RemoteService>> = self
@@ -91,11 +106,7 @@ impl Core {
     /// What keeps the server from working, if anything does: a sentence for each handler.
     pub(crate) fn check(self: &Arc<Core>) -> Vec<String> {
         let server = ServerHandle(self.clone());
-        let hook = self
-            .definition
-            .on_close
-            .iter()
-            .map(|hook| ("the close hook", hook));
+        let hook = self.definition.on_close.iter().map(|hook| ("the close hook", hook));
         self.definition
             .endpoints
             .iter()
@@ -111,10 +122,11 @@ impl Core {
     /// Handles one message of a client, here, and gives the body of the answer.
     fn handle(
         self: &Arc<Core>,
-        endpoint: &Endpoint,
+        endpoint: &Served,
         session: Session,
         route: Route,
         body: Bytes,
+        deadline: Instant,
     ) -> impl Future<Output = Bytes> + Send + 'static + use<> {
         let request = Request {
             server: ServerHandle(self.clone()),
@@ -131,47 +143,65 @@ impl Core {
                 };
                 through(&filters, &endpoint.run, request).await
             };
-            match core.within_deadline(run).await {
+            match core.within(deadline, run).await {
                 Ok(Reply(body)) => body,
-                Err(fault) => {
-                    core.metrics.faults.increment(1);
-                    let fault = core.app.on_error(fault, &route, Some(&session));
-                    tracing::info!(server = %core.id, %route, session = %session.id(), %fault, "a request failed");
-                    fault.to_body()
-                }
+                Err(fault) => core.fault_body(fault, &route, &session),
             }
         }
     }
 
-    /// Waits for `run` up to the deadline of requests; what panics is a fault.
-    async fn within_deadline<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
-        let run = AssertUnwindSafe(run).catch_unwind();
-        match tokio::time::timeout(self.deadline, run).await {
+    /// Counts and logs a fault, and gives the body the client is answered with.
+    fn fault_body(&self, fault: Fault, route: &Route, session: &Session) -> Bytes {
+        self.metrics.faults.increment(1);
+        let fault = self.app.on_error(fault, route, Some(session));
+        let (server, session) = (&self.id, session.id());
+        if fault.is_internal() {
+            tracing::warn!(%server, %route, %session, %fault, "a request failed");
+        } else {
+            tracing::debug!(%server, %route, %session, %fault, "a request was refused");
+        }
+        fault.to_body()
+    }
+
+    /// When what begins now must have ended.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
+    /// Waits for `run` until `deadline`, which holds for the calls that it makes, too. What panics
+    /// is a fault.
+    async fn within<T>(
+        &self,
+        deadline: Instant,
+        run: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        // What waited too long in its lane is not begun: its client has been answered.
+        if deadline <= Instant::now() {
+            self.metrics.timeouts.increment(1);
+            return Err(Fault::internal("its turn came after the deadline"));
+        }
+        let run = caller::until(deadline, AssertUnwindSafe(run).catch_unwind());
+        match tokio::time::timeout_at(deadline, run).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => {
                 self.metrics.panics.increment(1);
-                let what = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_default();
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let what =
+                    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
                 tracing::error!(server = %self.id, panic = %what, "a handler panicked");
                 Err(Fault::internal("a panic"))
             }
             Err(_) => {
                 self.metrics.timeouts.increment(1);
-                Err(Fault::internal(format!(
-                    "nothing came out within {:?}",
-                    self.deadline
-                )))
+                Err(Fault::internal("nothing came out before the deadline"))
             }
         }
     }
 
-    fn endpoint(&self, route: &Route) -> Result<&Endpoint> {
+    fn endpoint(&self, route: &Route) -> Result<&Served> {
         self.endpoints
             .get(route.rest())
-            .ok_or_else(|| Fault::internal(format!("there is no handler for {route}")))
+            .ok_or_else(|| Fault::new(Fault::INTERNAL, format!("there is no handler for {route}")))
     }
 
     /// Sends a message on to the server it is meant for. The answer goes to the client by itself.
@@ -179,6 +209,13 @@ impl Core {
         let Incoming { id, route, body } = message;
         let session = Session::here(record.clone());
         let kind = self.app.kind(route.kind())?;
+        // The sessions of another front-end are none of its own: its hooks would never run for them.
+        if self.app.is_frontend(kind) {
+            return Err(Fault::new(
+                Fault::INTERNAL,
+                format!("{kind} is another kind of front-end"),
+            ));
+        }
         let server = self.router.of_session(kind, &session)?;
         let ask = Ask::Forward(Forward {
             session: record.id,
@@ -190,22 +227,15 @@ impl Core {
         });
         let packed = envelope::pack(&ask)?;
         self.metrics.forwarded.increment(1);
-        record.begin_forward();
-        let (core, record, deadline) =
-            (self.clone(), record.clone(), Instant::now() + self.deadline);
+        let forwarding = record.begin_forward();
+        let (core, record, deadline) = (self.clone(), record.clone(), self.deadline());
         self.router.caller().node().call_then(&server, &packed, deadline, move |answer| {
             let body = match answer.map_err(Fault::from).and_then(envelope::unpack_answer) {
                 Ok(body) => body,
-                Err(fault) => {
-                    let session = Session::here(record.clone());
-                    core.metrics.faults.increment(1);
-                    let fault = core.app.on_error(fault, &route, Some(&session));
-                    tracing::warn!(server = %core.id, %route, session = %record.id, %fault, "a forwarded request failed");
-                    fault.to_body()
-                }
+                Err(fault) => core.fault_body(fault, &route, &Session::here(record.clone())),
             };
             record.respond(id, &route, &body);
-            record.end_forward();
+            drop(forwarding);
         });
         Ok(())
     }
@@ -217,12 +247,7 @@ impl Core {
         route: &Route,
         fault: Fault,
     ) {
-        self.metrics.faults.increment(1);
-        let fault = self
-            .app
-            .on_error(fault, route, Some(&Session::here(record.clone())));
-        tracing::info!(server = %self.id, %route, session = %record.id, %fault, "a request failed");
-        record.respond(id, route, &fault.to_body());
+        record.respond(id, route, &self.fault_body(fault, route, &Session::here(record.clone())));
     }
 
     /// A message that a front-end sent on.
@@ -233,19 +258,12 @@ impl Core {
         payload: &Bytes,
         answer: Answer,
     ) {
-        let fail = |fault: Fault, answer: Answer| {
-            tracing::info!(server = %self.id, route = %forward.route, %fault, "a request failed");
-            reply(answer, Ok(fault.to_body()));
+        let read = || -> Result<(Route, Identity)> {
+            Ok((forward.route.parse()?, envelope::unpack(forward.identity)?))
         };
-        let begun = (|| {
-            let route: Route = forward.route.parse()?;
-            let endpoint = self.endpoint(&route)?.clone();
-            let identity: Identity = envelope::unpack(forward.identity)?;
-            Ok((route, endpoint, identity))
-        })();
-        let (route, endpoint, identity) = match begun {
-            Ok(begun) => begun,
-            Err(fault) => return fail(fault, answer),
+        let (route, identity) = match read() {
+            Ok(read) => read,
+            Err(fault) => return reply(answer, Err(fault)),
         };
         let session = Session::far(
             forward.session,
@@ -255,23 +273,27 @@ impl Core {
             self.router.caller().clone(),
             self.pusher.clone(),
         );
+        let endpoint = match self.endpoint(&route) {
+            Ok(endpoint) => endpoint.clone(),
+            Err(fault) => return reply(answer, Ok(self.fault_body(fault, &route, &session))),
+        };
         let body = payload.slice_ref(forward.body);
         self.metrics.handled.increment(1);
-        let handled = self.handle(&endpoint, session, route, body);
+        let handled = self.handle(&endpoint, session, route, body, answer.deadline());
         let job = async move {
             let body = handled.await;
             reply(answer, Ok(body));
         };
         if endpoint.together.is_some() {
             self.tasks.run("concurrent handler", job);
-        } else if let Err(job) = self
-            .lanes
-            .push((from.id.clone(), forward.session), Box::pin(job))
+        } else if let Err(job) = self.lanes.push((from.id.clone(), forward.session), Box::pin(job))
         {
             // Dropping the job drops the answer, which tells the front-end so.
             drop(job);
             self.metrics.lane_overflows.increment(1);
-            tracing::warn!(server = %self.id, session = %forward.session, "a lane is full: a request was refused");
+            if self.seldom.now() {
+                tracing::warn!(server = %self.id, session = %forward.session, "a lane is full: requests are refused");
+            }
         }
     }
 
@@ -287,7 +309,7 @@ impl Core {
         let core = self.clone();
         let Some(answer) = answer else {
             let job: Job = Box::pin(async move {
-                if let Err(fault) = core.within_deadline(called).await {
+                if let Err(fault) = core.within(core.deadline(), called).await {
                     tracing::warn!(server = %core.id, %fault, "a one-way call failed");
                 }
             });
@@ -298,7 +320,8 @@ impl Core {
             return;
         };
         self.tasks.run("remote", async move {
-            reply(answer, core.within_deadline(called).await);
+            let result = core.within(answer.deadline(), called).await;
+            reply(answer, result);
         });
     }
 
@@ -313,107 +336,58 @@ impl Core {
             let fault = Fault::internal(format!("{} has no remote {service}.{method}", self.id));
             std::future::ready(Err(fault)).boxed()
         };
-        let Some(remote) = self
-            .remotes
-            .get()
-            .and_then(|remotes| remotes.get(service))
-            .cloned()
+        let Some(remote) = self.remotes.get().and_then(|remotes| remotes.get(service)).cloned()
         else {
             return unknown();
         };
         self.metrics.remote_calls.increment(1);
-        if self.remote_filters.is_empty() {
+        // What the framework asks of itself is nobody else's business.
+        if self.remote_filters.is_empty() || service == remote::SERVICE {
             return remote.call(method, args).unwrap_or_else(unknown);
         }
         let Ok(route) = format!("{}.{service}.{method}", self.kind).parse() else {
             return unknown();
         };
         let origin = Origin::Server(from.id.clone());
-        let request = Request {
-            server: ServerHandle(self.clone()),
-            route,
-            origin,
-            body: args,
-        };
+        let request = Request { server: ServerHandle(self.clone()), route, origin, body: args };
         let end: Arc<dyn Run> = Arc::new(RemoteEnd(remote));
-        let reply = through(&self.remote_filters, &end, request);
-        Box::pin(async move { Ok(reply.await?.0) })
+        let filters = self.remote_filters.clone();
+        Box::pin(async move { Ok(through(&filters, &end, request).await?.0) })
     }
 
-    /// A push for some of our sessions: encoded once for each way in which they are spoken to.
-    fn on_push(&self, push: &Push<'_>, payload: &Bytes) {
-        let Some(frontend) = &self.frontend else {
-            return;
-        };
-        let body = payload.slice_ref(push.body);
-        let mut frames = Frames {
-            route: push.route,
-            body,
-            made: Vec::new(),
-        };
-        let mut delivered = 0;
-        let mut deliver = |record: &Record| {
-            if let Some(frame) = record.voice().and_then(|voice| frames.of(voice)) {
-                record.post(frame);
-                delivered += 1;
-            }
-        };
-        match &push.to {
-            To::Sessions(ids) => frontend
-                .table
-                .visit(envelope::unpack_sessions(ids), deliver),
-            To::Uid(uid) => frontend
-                .table
-                .of_uid(uid)
-                .iter()
-                .for_each(|record| deliver(record)),
-            To::All { with, unbound } => {
-                for record in frontend.table.all() {
-                    let wanted = record.identity(|identity| {
-                        (*unbound || identity.uid.is_some())
-                            && with
-                                .iter()
-                                .all(|(name, value)| identity.settings.get(name) == Some(value))
-                    });
-                    if wanted {
-                        deliver(&record);
-                    }
-                }
-            }
-        }
-        frontend.metrics.pushed.increment(delivered);
-    }
-
-    /// Keys of `kind` have other owners now: tells the sessions whose key moved, then lets it be so.
-    fn on_owners(self: &Arc<Core>, kind: &Kind) {
-        let now = self.router.caller().node().members().of_kind(kind);
-        if self.definition.on_moved.contains_key(kind.as_str()) && self.router.is_keyed(kind) {
-            let before = self.router.view(kind);
-            let records = self
-                .frontend
-                .iter()
-                .flat_map(|frontend| frontend.table.all());
+    /// Servers of `kind` came or went: keys have other owners now, and the sessions concerned are
+    /// told before anything more is sent by the new ones. `gone` has lost what it knew.
+    fn on_owners(&self, kind: &Kind, gone: Option<&ServerId>) {
+        let members = self.router.caller().node().members();
+        let now = members.of_kind(kind);
+        let follows = self.definition.on_moved.contains_key(kind.as_str());
+        self.router.change_view(kind, now.clone(), |before| {
+            let records =
+                self.frontend.iter().filter(|_| follows).flat_map(|frontend| frontend.table.all());
             for record in records {
-                let session = Session::here(record.clone());
-                let Ok(key) = self.router.key(kind, &session) else {
+                let Ok(key) = self.router.key(kind, &Session::here(record.clone())) else {
                     continue;
                 };
-                let (Some(from), Some(to)) = (owner(&before, &key), owner(&now, &key)) else {
+                let Some(to) = owner(&now, &key) else {
                     continue;
                 };
-                if from != to {
-                    let from = now.iter().any(|member| member.id == from).then_some(from);
-                    record.mailbox.order(Order::Moved(Moved {
-                        kind: kind.clone(),
-                        from,
-                        to,
-                    }));
+                // One that was away, or is another run of itself, is a new owner under an old name.
+                let from = owner(before, &key).filter(|from| Some(&from.id) != gone);
+                if from.is_some_and(|from| from.id == to.id && from.boot == to.boot) {
+                    continue;
                 }
+                let from = from.map(|from| &from.id).filter(|from| members.get(from).is_some());
+                let moved = Moved { kind: kind.clone(), from: from.cloned(), to: to.id.clone() };
+                record.mailbox.order(Order::Moved(moved));
             }
-        }
-        // With nobody left the last owners stay, so that those who come next are seen as new ones.
-        if !now.is_empty() {
-            self.router.set_view(kind.clone(), now);
+        });
+    }
+
+    /// Those who are in the cluster when this server enters it own the keys.
+    pub(crate) fn know_owners(&self) {
+        for kind in self.app.kinds() {
+            let members = self.router.caller().node().members().of_kind(kind);
+            self.router.change_view(kind, members, |_| {});
         }
     }
 
@@ -422,7 +396,7 @@ impl Core {
             self.metrics.lost_members.increment(1);
             tracing::info!(server = %self.id, channel = channel.name(), %member, "a member was lost with its front-end");
             if let Some(hook) = &self.definition.on_lost_member {
-                hook(channel, member);
+                guarded("on_lost_member", || hook(channel, member));
             }
         }
     }
@@ -446,7 +420,11 @@ impl Receive for Inbox {
 
     fn cast(&self, from: &Peer, payload: Bytes) {
         match envelope::unpack(&payload) {
-            Ok(Tell::Push(push)) => self.0.on_push(&push, &payload),
+            Ok(Tell::Push(push)) => {
+                if let Some(frontend) = &self.0.frontend {
+                    frontend.deliver(push.route, &payload.slice_ref(push.body), &push.to);
+                }
+            }
             Ok(Tell::Remote(method)) => self.0.on_remote(from, &method, &payload, None),
             Err(error) => {
                 tracing::error!(server = %self.0.id, from = %from.id, %error, "an unreadable cast was dropped");
@@ -459,12 +437,12 @@ impl Receive for Inbox {
         match event {
             Event::Joined(member) => {
                 core.app.saw(&member);
-                core.on_owners(&member.kind);
+                core.on_owners(&member.kind, None);
             }
-            Event::Changed(member) => core.on_owners(&member.kind),
+            Event::Changed(member) => core.on_owners(&member.kind, None),
             Event::Left(member) | Event::Died(member) => {
                 core.lose_frontend(&member.id);
-                core.on_owners(&member.kind);
+                core.on_owners(&member.kind, Some(&member.id));
                 core.app.missed(&member);
             }
             Event::Missed { from, casts } => {
@@ -477,6 +455,7 @@ impl Receive for Inbox {
             }
             Event::Replaced { .. } => {
                 tracing::error!(server = %core.id, "another server has taken this one's name: this one is out of the cluster");
+                core.app.stop();
             }
             _ => {}
         }
@@ -491,10 +470,6 @@ fn reply(answer: Answer, result: Result<Bytes>) {
 }
 
 impl Desk for Inbox {
-    fn greet(&self, _record: &Arc<Record>, _hello: Hello) -> Greeting {
-        Greeting::Accept(None)
-    }
-
     fn take(&self, record: &Arc<Record>, message: Incoming) -> Taken {
         let core = &self.0;
         let (id, route) = (message.id, message.route.clone());
@@ -512,12 +487,8 @@ impl Desk for Inbox {
             }
         };
         core.metrics.handled.increment(1);
-        let handled = core.handle(
-            endpoint,
-            Session::here(record.clone()),
-            route.clone(),
-            message.body,
-        );
+        let session = Session::here(record.clone());
+        let handled = core.handle(endpoint, session, route.clone(), message.body, core.deadline());
         let record = record.clone();
         let job: Job = Box::pin(async move {
             let body = handled.await;
@@ -536,8 +507,8 @@ impl Desk for Inbox {
         };
         let session = Session::here(record.clone());
         Box::pin(async move {
-            let done = hook(ServerHandle(core.clone()), session.clone(), moved);
-            if let Err(fault) = core.within_deadline(done).await {
+            let done = async { hook(ServerHandle(core.clone()), session.clone(), moved).await };
+            if let Err(fault) = core.within(core.deadline(), done).await {
                 tracing::warn!(server = %core.id, session = %session.id(), %fault, "a session did not follow its key");
             }
         })
@@ -554,7 +525,9 @@ impl Desk for Inbox {
                     origin: Origin::Client(session.clone()),
                     body: Bytes::from_static(b"{}"),
                 };
-                if let Err(fault) = core.within_deadline(hook.run.run(request)).await {
+                if let Err(fault) =
+                    core.within(core.deadline(), async { hook.run.run(request).await }).await
+                {
                     tracing::warn!(server = %core.id, session = %record.id, %fault, "a close hook failed");
                 }
             }
@@ -584,34 +557,8 @@ impl Run for RemoteEnd {
     }
 }
 
-/// The frames of one push, made as they are needed.
-struct Frames<'a> {
-    route: &'a str,
-    body: Bytes,
-    made: Vec<(Voice, Option<Bytes>)>,
-}
-
-impl Frames<'_> {
-    fn of(&mut self, voice: &Voice) -> Option<Bytes> {
-        if let Some((_, frame)) = self.made.iter().find(|(made, _)| made == voice) {
-            return frame.clone();
-        }
-        let frame = match voice.push(self.route, &self.body) {
-            Ok(frame) => Some(frame),
-            Err(error) => {
-                tracing::error!(route = self.route, %error, "a push can't be encoded");
-                None
-            }
-        };
-        self.made.push((voice.clone(), frame.clone()));
-        frame
-    }
-}
-
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Core").field("id", &self.id).finish_non_exhaustive()
     }
 }

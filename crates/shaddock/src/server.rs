@@ -94,8 +94,7 @@ impl Server {
     /// those to one handler overtake each other.
     #[must_use]
     pub fn on<Args>(mut self, route: &str, handler: impl IntoEndpoint<Args>) -> Server {
-        self.endpoints
-            .push((route.to_owned(), handler.into_endpoint()));
+        self.endpoints.push((route.to_owned(), handler.into_endpoint()));
         self
     }
 
@@ -185,10 +184,7 @@ impl Server {
         mut self,
         make: impl Fn(&ServerHandle) -> T + Send + Sync + 'static,
     ) -> Server {
-        self.states.push((
-            TypeId::of::<T>(),
-            Arc::new(move |server| Arc::new(make(server))),
-        ));
+        self.states.push((TypeId::of::<T>(), Arc::new(move |server| Arc::new(make(server)))));
         self
     }
 
@@ -198,16 +194,13 @@ impl Server {
         mut self,
         make: impl Fn(&ServerHandle) -> C + Send + Sync + 'static,
     ) -> Server {
-        self.components
-            .push(Arc::new(move |server| Arc::new(make(server))));
+        self.components.push(Arc::new(move |server| Arc::new(make(server))));
         self
     }
 
     /// What clients may ask, as `kind.handler.method`.
     pub(crate) fn routes(&self) -> impl Iterator<Item = String> {
-        self.endpoints
-            .iter()
-            .map(|(route, _)| format!("{}.{route}", self.kind))
+        self.endpoints.iter().map(|(route, _)| format!("{}.{route}", self.kind))
     }
 }
 
@@ -258,29 +251,21 @@ impl ServerHandle {
 
     /// The servers around it.
     pub fn cluster(&self) -> Cluster {
-        Cluster::new(
-            self.0.router.clone(),
-            self.0.pusher.clone(),
-            self.0.app.clone(),
-        )
+        Cluster::new(self.0.router.clone(), self.0.pusher.clone())
     }
 
     /// A caller of the remote `C`.
     ///
     /// # Errors
     ///
-    /// If the remote was given a kind that can't be the name of one.
+    /// If the application has no servers of the remote's kind.
     pub fn rpc<C: RemoteClient>(&self) -> Result<Rpc<C>> {
-        Rpc::new(self.0.router.clone())
+        Ok(Rpc::new(self.0.router.clone(), self.0.app.kind(C::KIND)?.clone()))
     }
 
     /// Its own state of this type, or else the application's.
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let own = self
-            .0
-            .states
-            .get()
-            .and_then(|states| states.get(&TypeId::of::<T>()));
+        let own = self.0.states.get().and_then(|states| states.get(&TypeId::of::<T>()));
         match own {
             Some(state) => state.clone().downcast().ok(),
             None => self.0.app.state(),
@@ -294,10 +279,7 @@ impl ServerHandle {
 
     /// How many sessions it holds, if it is a front-end.
     pub fn session_count(&self) -> usize {
-        self.0
-            .frontend
-            .as_ref()
-            .map_or(0, |frontend| frontend.table.len())
+        self.0.frontend.as_ref().map_or(0, |frontend| frontend.table.len())
     }
 }
 

@@ -19,18 +19,12 @@ pub struct Tasks {
 
 impl Tasks {
     pub(crate) fn root() -> Tasks {
-        Tasks {
-            tracker: TaskTracker::new(),
-            stop: CancellationToken::new(),
-        }
+        Tasks { tracker: TaskTracker::new(), stop: CancellationToken::new() }
     }
 
     /// Tasks that stop when these do, or earlier.
     pub(crate) fn child(&self) -> Tasks {
-        Tasks {
-            tracker: TaskTracker::new(),
-            stop: self.stop.child_token(),
-        }
+        Tasks { tracker: TaskTracker::new(), stop: self.stop.child_token() }
     }
 
     /// Runs `work` until it ends. `name` is what the log calls it.
@@ -64,8 +58,15 @@ impl Tasks {
     pub(crate) async fn finish(&self, limit: Duration) -> bool {
         self.stop.cancel();
         self.tracker.close();
-        tokio::time::timeout(limit, self.tracker.wait())
-            .await
-            .is_ok()
+        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
     }
+}
+
+/// Runs code of the application's where a panic would take more down than itself.
+pub(crate) fn guarded<T>(what: &'static str, run: impl FnOnce() -> T) -> Option<T> {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    if result.is_err() {
+        tracing::error!(what, "the application's code panicked");
+    }
+    result.ok()
 }

@@ -1,8 +1,10 @@
 //! Counters, and the page where Prometheus reads them.
 
 use std::fmt;
+use std::future::IntoFuture as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -12,6 +14,7 @@ use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::app::AppHandle;
 use crate::ids::ServerId;
@@ -28,13 +31,11 @@ impl Telemetry {
     }
 
     fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
-        self.0
-            .register_counter(&Key::from_parts(name, labels), &METADATA)
+        self.0.register_counter(&Key::from_parts(name, labels), &METADATA)
     }
 
     fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
-        self.0
-            .register_gauge(&Key::from_parts(name, labels), &METADATA)
+        self.0.register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
 
     pub(crate) fn render(&self) -> String {
@@ -43,6 +44,23 @@ impl Telemetry {
 
     fn server(id: &ServerId) -> Vec<Label> {
         vec![Label::new("server", id.to_string())]
+    }
+}
+
+/// Lets something through now and then. Counters count each time; the log need not.
+#[derive(Default)]
+pub(crate) struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Whether this is the first time in ten seconds.
+    pub(crate) fn now(&self) -> bool {
+        const PAUSE: Duration = Duration::from_secs(10);
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| PAUSE <= last.elapsed());
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
     }
 }
 
@@ -187,19 +205,17 @@ pub(crate) fn serve(app: &AppHandle, listener: TcpListener) {
                     .map(|server| json!({ "id": server.id(), "sessions": server.session_count() }))
                     .collect();
                 let stopping = health.is_stopping();
-                let status = if stopping {
-                    StatusCode::SERVICE_UNAVAILABLE
-                } else {
-                    StatusCode::OK
-                };
+                let status =
+                    if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
                 let state = if stopping { "stopping" } else { "ok" };
                 let body = json!({ "status": state, "servers": servers }).to_string();
                 (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
             }),
         );
     app.tasks().spawn("metrics", async move |stop| {
-        let served = axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
-        if let Err(error) = served.await {
+        // Dropped at the stop: nobody is waited for who asks for figures.
+        let served = stop.run_until_cancelled(axum::serve(listener, pages).into_future());
+        if let Some(Err(error)) = served.await {
             tracing::error!(%error, "metrics are not served any more");
         }
     });

@@ -65,10 +65,8 @@ pub fn app(frontends: &[&str], backends: &[&str]) -> App {
 pub fn app_with(frontends: &[&str], backends: &[&str], toml: &str) -> App {
     let mut kinds = serde_json::Map::new();
     let mut port = 30_000;
-    for (name, frontend) in frontends
-        .iter()
-        .map(|name| (name, true))
-        .chain(backends.iter().map(|name| (name, false)))
+    for (name, frontend) in
+        frontends.iter().map(|name| (name, true)).chain(backends.iter().map(|name| (name, false)))
     {
         let (kind, count) = name.split_once('*').unwrap_or((name, "1"));
         let count: u32 = count.parse().expect("the number of servers");
@@ -119,11 +117,7 @@ impl TestApp {
     /// If the application does not start.
     pub async fn try_start(app: App) -> Result<TestApp, StartError> {
         let (running, doors, links) = app.start_in_memory().await?;
-        Ok(TestApp {
-            running,
-            doors,
-            links,
-        })
+        Ok(TestApp { running, doors, links })
     }
 
     /// The application, as its parts see it.
@@ -137,11 +131,7 @@ impl TestApp {
     ///
     /// If there is none of this id.
     pub fn server(&self, id: &str) -> ServerHandle {
-        let server = self
-            .app()
-            .servers()
-            .into_iter()
-            .find(|server| server.id().as_str() == id);
+        let server = self.app().servers().into_iter().find(|server| server.id().as_str() == id);
         server.unwrap_or_else(|| panic!("there is no server {id}"))
     }
 
@@ -162,11 +152,7 @@ impl TestApp {
     pub async fn connect_as(&self, frontend: &str, builder: Builder) -> TestClient {
         let pushes = builder.pushes_all();
         match builder.over(self.wire(frontend).await).await {
-            Ok(client) => TestClient {
-                client,
-                pushes,
-                seen: VecDeque::new(),
-            },
+            Ok(client) => TestClient { client, pushes, seen: VecDeque::new() },
             Err(error) => panic!("{frontend} lets no client in: {error}"),
         }
     }
@@ -177,10 +163,8 @@ impl TestApp {
     ///
     /// If the front-end does not listen.
     pub async fn wire(&self, frontend: &str) -> MemoryWire {
-        let door = self
-            .doors
-            .get(frontend)
-            .unwrap_or_else(|| panic!("there is no front-end {frontend}"));
+        let door =
+            self.doors.get(frontend).unwrap_or_else(|| panic!("there is no front-end {frontend}"));
         door.connect().await.expect("the front-end listens")
     }
 
@@ -190,10 +174,7 @@ impl TestApp {
     ///
     /// If there is none of this id.
     pub fn cut(&self, server: &str) {
-        self.links
-            .get(server)
-            .unwrap_or_else(|| panic!("there is no server {server}"))
-            .cut();
+        self.links.get(server).unwrap_or_else(|| panic!("there is no server {server}")).cut();
     }
 
     /// Ends [`cut`](TestApp::cut).
@@ -202,10 +183,7 @@ impl TestApp {
     ///
     /// If there is none of this id.
     pub fn heal(&self, server: &str) {
-        self.links
-            .get(server)
-            .unwrap_or_else(|| panic!("there is no server {server}"))
-            .heal();
+        self.links.get(server).unwrap_or_else(|| panic!("there is no server {server}")).heal();
     }
 
     /// Stops it in order. Says whether everything ended by itself.
@@ -216,9 +194,7 @@ impl TestApp {
 
 impl fmt::Debug for TestApp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestApp")
-            .field("running", &self.running)
-            .finish_non_exhaustive()
+        f.debug_struct("TestApp").field("running", &self.running).finish_non_exhaustive()
     }
 }
 
@@ -282,8 +258,7 @@ impl TestClient {
     /// What was pushed and not yet asked for, in order.
     pub fn pushes(&mut self) -> Vec<(String, Value)> {
         while let Some(push) = self.pushes.try_next() {
-            self.seen
-                .push_back((push.route.to_string(), push.json().expect("a push is JSON")));
+            self.seen.push_back((push.route.to_string(), push.json().expect("a push is JSON")));
         }
         self.seen.drain(..).collect()
     }

@@ -21,19 +21,10 @@ pub const CONFIG: &[(&str, &str)] = &[
     ("servers.json", include_str!("../config/servers.json")),
     ("master.json", include_str!("../config/master.json")),
     ("adminUser.json", include_str!("../config/adminUser.json")),
-    (
-        "adminServer.json",
-        include_str!("../config/adminServer.json"),
-    ),
+    ("adminServer.json", include_str!("../config/adminServer.json")),
     ("dictionary.json", include_str!("../config/dictionary.json")),
-    (
-        "clientProtos.json",
-        include_str!("../config/clientProtos.json"),
-    ),
-    (
-        "serverProtos.json",
-        include_str!("../config/serverProtos.json"),
-    ),
+    ("clientProtos.json", include_str!("../config/clientProtos.json")),
+    ("serverProtos.json", include_str!("../config/serverProtos.json")),
     ("shaddock.toml", include_str!("../config/shaddock.toml")),
 ];
 
@@ -55,9 +46,7 @@ pub fn app(config: Config) -> App {
             Server::backend("chat")
                 .route_by(|session| session.get("rid"))
                 .on("chatHandler.send", send)
-                .remote(ChatRemote::serve(|server: &ServerHandle| {
-                    Rooms(server.channels())
-                }))
+                .remote(ChatRemote::serve(|server: &ServerHandle| Rooms(server.channels())))
                 .on_lost_member(rooms::lost),
         )
 }
@@ -68,11 +57,7 @@ async fn query_entry(cluster: Cluster, Msg(query): Msg<Query>) -> Result<Entry> 
         return Err(Fault::new(500, "no uid"));
     }
     let connector = cluster.pick_crc32("connector", &query.uid)?;
-    Ok(Entry {
-        code: 200,
-        host: connector.host,
-        port: connector.client_port,
-    })
+    Ok(Entry { code: 200, host: connector.host, port: connector.client_port })
 }
 
 /// Connector: who a connection is, and where its user goes.
@@ -86,18 +71,28 @@ async fn enter(
     if session.find_uid().is_some() {
         return Err(Fault::new(500, "the session has entered already").with("error", true));
     }
-    match session
-        .bind_unique(names::uid(&login.username, &login.rid))
-        .await
-    {
+    match session.bind_unique(names::uid(&login.username, &login.rid)).await {
         Err(BindError::Taken) => {
             return Err(Fault::new(500, "already logged in").with("error", true));
         }
         bound => bound?,
     }
-    session.set("rid", &login.rid).await?;
-    let users = chat.of(&session)?.add(session.member()?, login.rid).await?;
-    Ok(Users { users })
+    match join(&session, &chat, login.rid).await {
+        Ok(users) => Ok(Users { users }),
+        // Whoever is not in the room may try again, and leaves nothing there if only the answer was lost.
+        Err(fault) => {
+            if let Err(fault) = leave(session.clone(), chat).await {
+                tracing::warn!(%fault, "a user may be in a room without knowing");
+            }
+            session.unbind().await?;
+            Err(fault)
+        }
+    }
+}
+
+async fn join(session: &Session, chat: &Rpc<ChatRemoteClient>, rid: String) -> Result<Vec<String>> {
+    session.set("rid", &rid).await?;
+    chat.of(session)?.add(session.member()?, rid).await
 }
 
 /// Connector: a connection has ended, and so its user leaves.
@@ -115,8 +110,10 @@ async fn follow(server: ServerHandle, session: Session, moved: Moved) -> Result<
         return Ok(());
     };
     let (chat, rid): (Rpc<ChatRemoteClient>, String) = (server.rpc()?, session.get("rid")?);
-    if let Some(from) = &moved.from {
-        chat.at(from).forget(member.clone(), rid.clone()).await?;
+    if let Some(from) = &moved.from
+        && let Err(fault) = chat.at(from).forget(member.clone(), rid.clone()).await
+    {
+        tracing::warn!(%member, %from, %fault, "a user is in a room that has moved away");
     }
     chat.at(&moved.to).resume(member, rid).await
 }
@@ -124,15 +121,9 @@ async fn follow(server: ServerHandle, session: Session, moved: Moved) -> Result<
 /// Chat: what somebody says to everyone in the room, or to one of them.
 async fn send(session: Session, channels: Channels, Msg(say): Msg<Say>) -> Result<()> {
     let rid: String = session.get("rid")?;
-    let room = channels
-        .get(&rid)
-        .ok_or_else(|| Fault::new(500, "no such room"))?;
+    let room = channels.get(&rid).ok_or_else(|| Fault::new(500, "no such room"))?;
     let uid = session.uid()?;
-    let said = Said {
-        msg: say.content,
-        from: user_name(&uid).to_owned(),
-        target: say.target,
-    };
+    let said = Said { msg: say.content, from: user_name(&uid).to_owned(), target: say.target };
     match said.target.as_str() {
         "*" => room.push("onChat", &said),
         user => room.push_to(&names::uid(user, room_name(&uid)), "onChat", &said),

@@ -13,10 +13,7 @@ pub(crate) fn check(name: &str) -> Result<()> {
     if (1..=LONGEST).contains(&name.chars().count()) && name.chars().all(fine) {
         return Ok(());
     }
-    Err(Fault::new(
-        500,
-        format!("nobody and no room can be called {name:?}"),
-    ))
+    Err(Fault::new(500, format!("nobody and no room can be called {name:?}")))
 }
 
 /// The uid of `user` in `room`. Neither holds an asterisk.

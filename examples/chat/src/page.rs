@@ -1,5 +1,7 @@
 //! The page that people chat with, served from the binary.
 
+use std::future::IntoFuture as _;
+
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
@@ -11,17 +13,9 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/", HTML, include_str!("../web/index.html")),
     ("/style.css", CSS, include_str!("../web/style.css")),
     ("/chat.js", JS, include_str!("../web/chat.js")),
-    (
-        "/shaddock.js",
-        JS,
-        include_str!("../../../clients/js/shaddock.js"),
-    ),
+    ("/shaddock.js", JS, include_str!("../../../clients/js/shaddock.js")),
     ("/wire.js", JS, include_str!("../../../clients/js/wire.js")),
-    (
-        "/protobuf.js",
-        JS,
-        include_str!("../../../clients/js/protobuf.js"),
-    ),
+    ("/protobuf.js", JS, include_str!("../../../clients/js/protobuf.js")),
 ];
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -62,9 +56,9 @@ impl Component for Page {
         }
         app.announce(format!("the page: http://{}", listener.local_addr()?));
         app.tasks().spawn("page", async move |stop| {
-            let served =
-                axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned());
-            if let Err(error) = served.await {
+            // Dropped at the stop: the page is there at once, or not worth waiting for.
+            let served = stop.run_until_cancelled(axum::serve(listener, pages).into_future());
+            if let Some(Err(error)) = served.await {
                 tracing::error!(%error, "the page is not served any more");
             }
         });

@@ -36,11 +36,7 @@ impl ChatRemote for Rooms {
         // come at once one hears the other.
         let news = somebody("onAdd", &member);
         room.join_telling(member, "onAdd", &news)?;
-        Ok(room
-            .uids()
-            .iter()
-            .map(|uid| user_name(uid).to_owned())
-            .collect())
+        Ok(room.uids().iter().map(|uid| user_name(uid).to_owned()).collect())
     }
 
     async fn kick(&self, member: Member, room: String) -> Result<()> {
@@ -72,8 +68,5 @@ pub(crate) fn lost(room: Channel, member: Member) {
 }
 
 fn somebody(route: &str, member: &Member) -> Somebody {
-    Somebody {
-        route: route.to_owned(),
-        user: user_name(&member.uid).to_owned(),
-    }
+    Somebody { route: route.to_owned(), user: user_name(&member.uid).to_owned() }
 }

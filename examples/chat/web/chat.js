@@ -26,6 +26,8 @@ class Sorry extends Error {}
 
 /** @type {Seat | undefined} */
 let seat;
+/** Counts joins and leaves, so that a join which was overtaken knows. */
+let visits = 0;
 let unread = 0;
 
 const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
@@ -43,7 +45,8 @@ byId('login-form').addEventListener('submit', async (/** @type {Event} */ event)
     /** @type {HTMLElement} */ (document.querySelector('[aria-invalid=true]')).focus();
     return;
   }
-  messages.replaceChildren();
+  for (const former of [messages, target, byId('notices')]) former.replaceChildren();
+  entry.value = '';
   await busy(byId('join'), 'Joining…', async () => {
     try {
       await join(name, room);
@@ -68,6 +71,8 @@ byId('rejoin').addEventListener('click', () =>
 );
 
 byId('leave').addEventListener('click', () => {
+  visits += 1;
+  unread = 0;
   seat?.client.disconnect();
   seat = undefined;
   show(login);
@@ -97,6 +102,7 @@ function checked(id, value, what) {
  * @param {string} room
  */
 async function join(name, room) {
+  const visit = (visits += 1);
   const client = await connect(await findConnector(name));
   /** @type {Seat} */
   const next = { client, name, room, users: new Set() };
@@ -115,6 +121,7 @@ async function join(name, room) {
     answer = await client.request('connector.entryHandler.enter', { username: name, rid: room });
     if (answer.error) throw new Sorry(`Somebody called ${name} is in ${room} already. Choose another name, or try again in a few seconds.`);
     if (!answer.users) throw new Sorry('The server did not let you in. Please try again in a while.');
+    if (visit !== visits) throw new Sorry('You left in the meantime.');
   } catch (error) {
     client.disconnect();
     throw error;

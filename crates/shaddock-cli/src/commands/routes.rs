@@ -14,12 +14,7 @@ pub(crate) fn routes(app: &App, out: &mut impl Write) -> anyhow::Result<bool> {
 }
 
 fn table(routes: &[RouteInfo]) -> Vec<String> {
-    let width = routes
-        .iter()
-        .map(|info| info.route.len())
-        .chain([5])
-        .max()
-        .unwrap_or_default();
+    let width = routes.iter().map(|info| info.route.len()).chain([5]).max().unwrap_or_default();
     let head = format!("{:width$}   CODE  IS       SCHEMAS", "ROUTE");
     let line = |info: &RouteInfo| {
         let code = info.code.map_or("-".to_owned(), |code| code.to_string());
@@ -32,9 +27,7 @@ fn table(routes: &[RouteInfo]) -> Vec<String> {
         };
         format!("{:width$}  {code:>5}  {is:7}  {schemas}", info.route)
     };
-    std::iter::once(head)
-        .chain(routes.iter().map(line))
-        .collect()
+    std::iter::once(head).chain(routes.iter().map(line)).collect()
 }
 
 #[cfg(test)]

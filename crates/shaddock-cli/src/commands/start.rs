@@ -63,11 +63,7 @@ fn summary(running: &Running) -> Vec<String> {
             None => kinds.push((kind, vec![place])),
         }
     }
-    let width = kinds
-        .iter()
-        .map(|(kind, _)| kind.len())
-        .max()
-        .unwrap_or_default();
+    let width = kinds.iter().map(|(kind, _)| kind.len()).max().unwrap_or_default();
     let line =
         |(kind, places): (String, Vec<String>)| format!("{kind:width$}  {}", places.join(", "));
     let mut lines: Vec<String> = kinds.into_iter().map(line).collect();
@@ -105,9 +101,7 @@ mod tests {
     fn brief(is_stubborn: bool) -> App {
         let servers = r#"{"chat": [{"id": "chat-1", "host": "127.0.0.1"}, {"id": "chat-2", "host": "127.0.0.1"}]}"#;
         let config = Config::embedded(&[("servers.json", servers)], None, &Overrides::default());
-        App::new(config.unwrap())
-            .server(Server::backend("chat"))
-            .component(Brief { is_stubborn })
+        App::new(config.unwrap()).server(Server::backend("chat")).component(Brief { is_stubborn })
     }
 
     /// What is said of it, and whether it ended well.
@@ -132,10 +126,7 @@ stopped in 0 ms
     async fn what_does_not_end_is_cut_off_and_told() {
         let (ended_well, said) = seen(brief(true)).await;
         assert!(!ended_well);
-        assert!(
-            said.ends_with("stopped in 10000 ms; what had not ended was cut off\n"),
-            "{said}"
-        );
+        assert!(said.ends_with("stopped in 10000 ms; what had not ended was cut off\n"), "{said}");
     }
 
     #[tokio::test(start_paused = true)]

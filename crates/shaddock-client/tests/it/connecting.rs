@@ -8,18 +8,12 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn both_sides_say_who_they_are() {
     let (ours, theirs) = memory::pair();
-    let config = Config {
-        heartbeat: Some(Duration::from_secs(3)),
-        ..Config::default()
-    };
+    let config = Config { heartbeat: Some(Duration::from_secs(3)), ..Config::default() };
     let mut server = TestServer::new(theirs, config);
-    let builder = Client::builder()
-        .client("js-websocket", "0.0.1")
-        .user(json!({ "token": "你好" }));
-    let (client, hello) = tokio::join!(
-        builder.over(ours),
-        server.let_in(Some(json!({ "hello": "accept" })))
-    );
+    let builder =
+        Client::builder().client("js-websocket", "0.0.1").user(json!({ "token": "你好" }));
+    let (client, hello) =
+        tokio::join!(builder.over(ours), server.let_in(Some(json!({ "hello": "accept" }))));
     let client = client.unwrap();
     assert_eq!(hello.client_type.as_deref(), Some("js-websocket"));
     assert_eq!(hello.client_version.as_deref(), Some("0.0.1"));
@@ -35,10 +29,7 @@ async fn a_refused_client_is_told_the_code() {
         let mut server = TestServer::new(theirs, Config::default());
         let (client, ()) = tokio::join!(Client::builder().over(ours), server.refuse(refusal));
         let error = client.unwrap_err();
-        assert!(
-            matches!(error, ConnectError::Refused { code } if code == refusal),
-            "{error:?}"
-        );
+        assert!(matches!(error, ConnectError::Refused { code } if code == refusal), "{error:?}");
     }
 }
 
@@ -47,15 +38,8 @@ async fn a_silent_server_is_given_up_on() {
     let (ours, _theirs) = memory::pair();
     let limit = Duration::from_secs(4);
     let begun = tokio::time::Instant::now();
-    let error = Client::builder()
-        .connect_timeout(limit)
-        .over(ours)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, ConnectError::TimedOut(after) if after == limit),
-        "{error:?}"
-    );
+    let error = Client::builder().connect_timeout(limit).over(ours).await.unwrap_err();
+    assert!(matches!(error, ConnectError::TimedOut(after) if after == limit), "{error:?}");
     assert_eq!(begun.elapsed(), limit);
 }
 
@@ -68,27 +52,19 @@ async fn a_server_that_leaves_or_talks_nonsense_is_no_server() {
 
     let (ours, theirs) = memory::pair();
     let mut server = TestServer::new(theirs, Config::default());
-    let (client, ()) = tokio::join!(
-        Client::builder().over(ours),
-        server.send_raw(b"HTTP/1.1 200 OK")
-    );
+    let (client, ()) =
+        tokio::join!(Client::builder().over(ours), server.send_raw(b"HTTP/1.1 200 OK"));
     let error = client.unwrap_err();
-    assert!(
-        matches!(error, ConnectError::Closed(CloseReason::Protocol(_))),
-        "{error:?}"
-    );
+    assert!(matches!(error, ConnectError::Closed(CloseReason::Protocol(_))), "{error:?}");
 }
 
 #[tokio::test]
 async fn addresses_choose_the_wire() {
-    let mut hybrid = Hybrid::bind("127.0.0.1:0", HybridConfig::default())
-        .await
-        .unwrap();
+    let mut hybrid = Hybrid::bind("127.0.0.1:0", HybridConfig::default()).await.unwrap();
     let addr = hybrid.local_addr().unwrap();
-    for (address, kind) in [
-        (format!("ws://{addr}/"), "websocket"),
-        (format!("tcp://{addr}"), "tcp"),
-    ] {
+    for (address, kind) in
+        [(format!("ws://{addr}/"), "websocket"), (format!("tcp://{addr}"), "tcp")]
+    {
         let serve = async {
             let wire = hybrid.accept().await.unwrap().open().await.unwrap();
             assert_eq!(wire.kind(), kind);
@@ -100,10 +76,8 @@ async fn addresses_choose_the_wire() {
         };
         let talk = async {
             let client = Client::connect(&address).await.unwrap();
-            let echo: Value = client
-                .request("connector.entryHandler.echo", json!({ "x": 1 }))
-                .await
-                .unwrap();
+            let echo: Value =
+                client.request("connector.entryHandler.echo", json!({ "x": 1 })).await.unwrap();
             assert_eq!(echo, json!({ "x": 1 }));
             client.disconnect().await;
             assert_eq!(client.closed().await, CloseReason::Disconnected);
@@ -111,10 +85,7 @@ async fn addresses_choose_the_wire() {
         tokio::join!(serve, talk);
     }
     for address in ["", "http://a", "127.0.0.1:1"] {
-        assert!(matches!(
-            Client::connect(address).await,
-            Err(ConnectError::Address)
-        ));
+        assert!(matches!(Client::connect(address).await, Err(ConnectError::Address)));
     }
 }
 
@@ -127,14 +98,8 @@ async fn tables_are_used_both_ways_and_kept_for_the_next_time() {
     )
     .unwrap();
     let dictionary = Dictionary::build([MOVE], ["onMove"]).unwrap();
-    let tables = Tables {
-        dictionary: Some(dictionary.into()),
-        protos: Some(protos.into()),
-    };
-    let config = Config {
-        tables: tables.into(),
-        ..Config::default()
-    };
+    let tables = Tables { dictionary: Some(dictionary.into()), protos: Some(protos.into()) };
+    let config = Config { tables: tables.into(), ..Config::default() };
 
     let mut known = Tables::default();
     for _ in 0..2 {
@@ -149,15 +114,9 @@ async fn tables_are_used_both_ways_and_kept_for_the_next_time() {
         };
         let (answer, ()) = tokio::join!(client.request::<Value>(MOVE, body), serve);
         assert_eq!(answer.unwrap(), json!({ "code": 200 }));
-        assert_eq!(
-            moves.try_next().unwrap().json::<Value>().unwrap(),
-            json!({ "x": 300 })
-        );
+        assert_eq!(moves.try_next().unwrap().json::<Value>().unwrap(), json!({ "x": 300 }));
 
-        let error = client
-            .request::<Value>(MOVE, json!({ "how": "no x" }))
-            .await
-            .unwrap_err();
+        let error = client.request::<Value>(MOVE, json!({ "how": "no x" })).await.unwrap_err();
         assert!(matches!(error, RequestError::Encode(_)), "{error:?}");
         known = client.tables().clone();
     }

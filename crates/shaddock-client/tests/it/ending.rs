@@ -31,10 +31,7 @@ async fn whoever_is_kicked_knows_why() {
 #[tokio::test(start_paused = true)]
 async fn heartbeats_go_on_by_themselves_until_the_server_is_silent() {
     let heartbeat = Duration::from_secs(3);
-    let config = Config {
-        heartbeat: Some(heartbeat),
-        ..Config::default()
-    };
+    let config = Config { heartbeat: Some(heartbeat), ..Config::default() };
     let (client, mut server) = joined(config, Client::builder()).await;
     // The server would close a client that does not beat.
     let quiet = tokio::time::timeout(Duration::from_secs(600), server.event()).await;
@@ -61,9 +58,7 @@ async fn a_server_that_ends_or_breaks_off_is_told_apart() {
 async fn a_message_that_cannot_be_read_does_not_end_it() {
     let (client, mut server) = plain().await;
     // An empty message, and a push whose route is a code nobody gave.
-    server
-        .send_raw(&[4, 0, 0, 0, 4, 0, 0, 5, 7, 3, 0xe7, b'{', b'}'])
-        .await;
+    server.send_raw(&[4, 0, 0, 0, 4, 0, 0, 5, 7, 3, 0xe7, b'{', b'}']).await;
     let serve = async {
         let (message, body) = asked(server.event().await.unwrap());
         server.answer(&message, body).await;

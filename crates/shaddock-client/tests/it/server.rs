@@ -19,19 +19,14 @@ pub(crate) struct TestServer<W> {
 
 /// The message of an event that must be one, and its body.
 pub(crate) fn asked(event: Event) -> (Incoming, Value) {
-    let Event::Message(message) = event else {
-        panic!("{event:?}")
-    };
+    let Event::Message(message) = event else { panic!("{event:?}") };
     let body = serde_json::from_slice(message.body.as_ref()).unwrap();
     (message, body)
 }
 
 impl<W: Wire> TestServer<W> {
     pub(crate) fn new(wire: W, config: Config) -> TestServer<W> {
-        TestServer {
-            wire,
-            machine: Server::new(&Connector::new(config).unwrap(), now()),
-        }
+        TestServer { wire, machine: Server::new(&Connector::new(config).unwrap(), now()) }
     }
 
     /// What the client does next; closes when the machine says so, or when the client is gone.
@@ -57,9 +52,7 @@ impl<W: Wire> TestServer<W> {
 
     /// Shakes hands, with a word for the client if there is one.
     pub(crate) async fn let_in(&mut self, user: Option<Value>) -> Hello {
-        let Some(Event::Handshake(hello)) = self.event().await else {
-            panic!("no handshake")
-        };
+        let Some(Event::Handshake(hello)) = self.event().await else { panic!("no handshake") };
         let user = user.map(|user| RawValue::from_string(user.to_string()).unwrap());
         self.machine.accept(user.as_deref(), now());
         assert!(matches!(self.event().await, Some(Event::Ready)));
@@ -75,11 +68,7 @@ impl<W: Wire> TestServer<W> {
 
     pub(crate) async fn answer(&mut self, message: &Incoming, body: Value) {
         let id: NonZeroU32 = message.id.expect("a request");
-        let bytes = self
-            .machine
-            .voice()
-            .response(id, &message.route, &json_bytes(body))
-            .unwrap();
+        let bytes = self.machine.voice().response(id, &message.route, &json_bytes(body)).unwrap();
         self.wire.send(&bytes);
         self.wire.flush().await.unwrap();
     }

@@ -12,15 +12,8 @@ async fn answers_find_who_asked_though_they_overtake() {
         for _ in 0..3 {
             messages.push(asked(server.event().await.unwrap()));
         }
-        let order: Vec<_> = messages
-            .iter()
-            .map(|(_, body)| body["n"].as_u64().unwrap())
-            .collect();
-        assert_eq!(
-            order,
-            [1, 2, 3],
-            "requests leave in the order they were made"
-        );
+        let order: Vec<_> = messages.iter().map(|(_, body)| body["n"].as_u64().unwrap()).collect();
+        assert_eq!(order, [1, 2, 3], "requests leave in the order they were made");
         for (message, body) in messages.iter().rev() {
             server.answer(message, body.clone()).await;
         }
@@ -48,10 +41,7 @@ async fn what_was_pushed_before_an_answer_is_here_with_it() {
     assert_eq!(all.try_next().unwrap().route, "onAdd");
     assert_eq!(all.try_next().unwrap().route, "onChat");
     assert_eq!(all.try_next(), None);
-    assert_eq!(
-        chat.try_next().unwrap().json::<Value>().unwrap(),
-        json!({ "msg": "你好 😀" })
-    );
+    assert_eq!(chat.try_next().unwrap().json::<Value>().unwrap(), json!({ "msg": "你好 😀" }));
     assert_eq!(chat.try_next(), None);
 }
 
@@ -73,26 +63,17 @@ async fn a_queue_made_before_connecting_misses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_notify_has_no_id_and_no_answer() {
     let (client, mut server) = plain().await;
-    client
-        .notify("chat.chatHandler.send", json!({ "content": "hi" }))
-        .await
-        .unwrap();
+    client.notify("chat.chatHandler.send", json!({ "content": "hi" })).await.unwrap();
     let (message, body) = asked(server.event().await.unwrap());
     assert_eq!((message.id, body), (None, json!({ "content": "hi" })));
-    let error = client
-        .notify(&"x".repeat(256), json!({}))
-        .await
-        .unwrap_err();
+    let error = client.notify(&"x".repeat(256), json!({})).await.unwrap_err();
     assert!(matches!(error, RequestError::Encode(_)), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_does_not_come_is_given_up_and_dropped_when_late() {
-    let (client, mut server) = joined(
-        Config::default(),
-        Client::builder().request_timeout(Duration::from_secs(2)),
-    )
-    .await;
+    let (client, mut server) =
+        joined(Config::default(), Client::builder().request_timeout(Duration::from_secs(2))).await;
     let mut late = Vec::new();
     for _ in 0..200 {
         let asking = client.request::<Value>(ECHO, json!({ "n": "late" }));

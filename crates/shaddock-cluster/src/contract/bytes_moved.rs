@@ -15,18 +15,10 @@ const SOON: Duration = Duration::from_secs(5);
 pub async fn what_one_publishes_keeps_its_order(connect: impl AsyncFn() -> Arc<dyn Engine>) {
     let (alice, bob) = (connect().await, connect().await);
     let root = fresh("order");
-    let mut feed = bob
-        .subscribe(vec![Pattern::Below(subject(&root))], 4096)
-        .await
-        .unwrap();
-    let subjects = [
-        subject(&format!("{root}.a")),
-        subject(&format!("{root}.b.c")),
-    ];
+    let mut feed = bob.subscribe(vec![Pattern::Below(subject(&root))], 4096).await.unwrap();
+    let subjects = [subject(&format!("{root}.a")), subject(&format!("{root}.b.c"))];
     for n in 0..2000_u32 {
-        alice
-            .publish(&subjects[n as usize % 2], number(n), None)
-            .unwrap();
+        alice.publish(&subjects[n as usize % 2], number(n), None).unwrap();
     }
     for n in 0..2000_u32 {
         assert_eq!(message(&mut feed).await, number(n));
@@ -45,9 +37,7 @@ pub async fn a_subscription_hears_its_patterns_and_no_more(
     ];
     let mut feed = bob.subscribe(patterns, 64).await.unwrap();
     for missed in ["", ".below", ".belo.a", ".below-a.b", ".exactly.a"] {
-        alice
-            .publish(&subject(&format!("{root}{missed}")), number(0), None)
-            .unwrap();
+        alice.publish(&subject(&format!("{root}{missed}")), number(0), None).unwrap();
     }
     for (n, heard) in (1..).zip([".below.a", ".below.a.b.c", ".exactly"]) {
         let heard = subject(&format!("{root}{heard}"));
@@ -60,8 +50,7 @@ pub async fn a_subscription_hears_its_patterns_and_no_more(
         }
     }
     // Its own words, too.
-    bob.publish(&subject(&format!("{root}.exactly")), number(9), None)
-        .unwrap();
+    bob.publish(&subject(&format!("{root}.exactly")), number(9), None).unwrap();
     assert_eq!(message(&mut feed).await, number(9));
 }
 
@@ -70,10 +59,7 @@ pub async fn a_subscription_hears_its_patterns_and_no_more(
 pub async fn a_full_queue_stops_nobody(connect: impl AsyncFn() -> Arc<dyn Engine>) {
     let (alice, bob) = (connect().await, connect().await);
     let there = subject(&fresh("full"));
-    let mut feed = bob
-        .subscribe(vec![Pattern::Exactly(there.clone())], 8)
-        .await
-        .unwrap();
+    let mut feed = bob.subscribe(vec![Pattern::Exactly(there.clone())], 8).await.unwrap();
     let mut accepted = 0;
     for n in 0..1000 {
         match alice.publish(&there, number(n), None) {
@@ -87,11 +73,7 @@ pub async fn a_full_queue_stops_nobody(connect: impl AsyncFn() -> Arc<dyn Engine
     {
         arrived.push(payload);
     }
-    assert!(
-        (8..=accepted).contains(&arrived.len()),
-        "{} of {accepted} arrived",
-        arrived.len()
-    );
+    assert!((8..=accepted).contains(&arrived.len()), "{} of {accepted} arrived", arrived.len());
     assert!(arrived.is_sorted(), "out of order");
     alice.publish(&there, number(1000), None).unwrap();
     assert_eq!(message(&mut feed).await, number(1000));
@@ -101,22 +83,13 @@ pub async fn a_full_queue_stops_nobody(connect: impl AsyncFn() -> Arc<dyn Engine
 pub async fn large_payloads_are_refused_clearly(connect: impl AsyncFn() -> Arc<dyn Engine>) {
     let (alice, bob) = (connect().await, connect().await);
     let there = subject(&fresh("large"));
-    let mut feed = bob
-        .subscribe(vec![Pattern::Exactly(there.clone())], 8)
-        .await
-        .unwrap();
+    let mut feed = bob.subscribe(vec![Pattern::Exactly(there.clone())], 8).await.unwrap();
     let limit = alice.max_payload();
     let large = Bytes::from(vec![7; limit]);
     alice.publish(&there, large.clone(), None).unwrap();
     assert!(message(&mut feed).await == large);
     let larger = alice.publish(&there, vec![7; limit + 1].into(), None);
-    assert_eq!(
-        larger,
-        Err(PublishError::TooLarge {
-            len: limit + 1,
-            limit
-        })
-    );
+    assert_eq!(larger, Err(PublishError::TooLarge { len: limit + 1, limit }));
 }
 
 async fn message(feed: &mut Subscription) -> Bytes {

@@ -21,10 +21,9 @@ pub async fn pushes_come_before_the_answer_that_follows(
     let (heard_tx, heard_rx) = std::sync::mpsc::channel();
     for n in 0..200_u8 {
         let heard = heard_tx.clone();
-        asks.node
-            .call_then(&id("answers"), [n], in_time(), move |end| {
-                heard.send(end.map(|answer| answer[0])).unwrap();
-            });
+        asks.node.call_then(&id("answers"), [n], in_time(), move |end| {
+            heard.send(end.map(|answer| answer[0])).unwrap();
+        });
         let (payload, answer) = soon(answers.called()).await;
         assert_eq!(payload[..], [n]);
         answers.node.cast(&id("asks"), [n]).unwrap();
@@ -37,27 +36,20 @@ pub async fn pushes_come_before_the_answer_that_follows(
     let last = asks.node.call(&id("answers"), "", in_time());
     soon(answers.called()).await.1.send("").unwrap();
     soon(last).await.unwrap();
-    assert_eq!(
-        heard_rx.try_iter().collect::<Vec<_>>(),
-        (0..200).map(Ok).collect::<Vec<_>>()
-    );
+    assert_eq!(heard_rx.try_iter().collect::<Vec<_>>(), (0..200).map(Ok).collect::<Vec<_>>());
 }
 
 /// Casts and calls of two senders: each arrives once, in the order of its sender.
 pub async fn nothing_arrives_twice(connect: impl AsyncFn() -> Arc<dyn Engine>) {
     let cluster = fresh("once");
     let mut to = join(&connect, &cluster, "to", "a").await;
-    let senders = [
-        join(&connect, &cluster, "x", "b").await,
-        join(&connect, &cluster, "y", "b").await,
-    ];
+    let senders =
+        [join(&connect, &cluster, "x", "b").await, join(&connect, &cluster, "y", "b").await];
     for n in 0..500_u32 {
         for sender in &senders {
             sender.node.cast(&id("to"), n.to_be_bytes()).unwrap();
             if n % 10 == 0 {
-                sender
-                    .node
-                    .call_then(&id("to"), n.to_be_bytes(), in_time(), |_| {});
+                sender.node.call_then(&id("to"), n.to_be_bytes(), in_time(), |_| {});
             }
         }
     }
@@ -79,10 +71,7 @@ pub async fn nothing_arrives_twice(connect: impl AsyncFn() -> Arc<dyn Engine>) {
             vec![Bytes::copy_from_slice(&n.to_be_bytes()); if n % 10 == 0 { 2 } else { 1 }]
         })
         .collect();
-    assert!(
-        got.iter().all(|got| *got == sent),
-        "not once each, in order"
-    );
+    assert!(got.iter().all(|got| *got == sent), "not once each, in order");
     assert_eq!(to.node.stats().missed, 0);
 }
 
@@ -96,17 +85,9 @@ pub async fn large_calls_are_refused_clearly(connect: impl AsyncFn() -> Arc<dyn 
     let (payload, answer) = soon(b.called()).await;
     assert_eq!(payload.len(), limit);
     assert!(answer.send(vec![0; limit + 1]).is_err());
-    assert!(matches!(
-        soon(call).await.unwrap_err().failure,
-        CallFailure::Refused(_)
-    ));
-    let error = soon(a.node.call(&id("b"), vec![0; limit + 1], in_time()))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error.failure, CallFailure::TooLarge { .. }),
-        "{error}"
-    );
+    assert!(matches!(soon(call).await.unwrap_err().failure, CallFailure::Refused(_)));
+    let error = soon(a.node.call(&id("b"), vec![0; limit + 1], in_time())).await.unwrap_err();
+    assert!(matches!(error.failure, CallFailure::TooLarge { .. }), "{error}");
     assert!(a.node.cast(&id("b"), vec![0; limit + 1]).is_err());
 }
 
@@ -133,21 +114,13 @@ pub async fn calls_to_nobody_end_at_once(connect: impl AsyncFn() -> Arc<dyn Engi
     let cluster = fresh("nobody");
     let a = join(&connect, &cluster, "a", "a").await;
     let b = join(&connect, &cluster, "b", "b").await;
-    let error = soon(a.node.call(&id("nobody"), "", in_time()))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.server, error.failure),
-        (id("nobody"), CallFailure::NoSuchServer)
-    );
+    let error = soon(a.node.call(&id("nobody"), "", in_time())).await.unwrap_err();
+    assert_eq!((error.server, error.failure), (id("nobody"), CallFailure::NoSuchServer));
     b.crash();
     b.node.left().await;
     let far = Instant::now() + Duration::from_secs(3600);
     let error = soon(a.node.call(&id("b"), "", far)).await.unwrap_err();
-    assert!(
-        matches!(error.failure, CallFailure::NoResponders | CallFailure::Gone),
-        "{error}"
-    );
+    assert!(matches!(error.failure, CallFailure::NoResponders | CallFailure::Gone), "{error}");
     assert_eq!(a.node.stats().waiting, 0);
 }
 
@@ -159,16 +132,10 @@ pub async fn a_call_without_an_answer_is_told_so(connect: impl AsyncFn() -> Arc<
     let far = Instant::now() + Duration::from_secs(3600);
     let call = a.node.call(&id("b"), "", far);
     drop(soon(b.called()).await);
-    assert!(matches!(
-        soon(call).await.unwrap_err().failure,
-        CallFailure::Refused(_)
-    ));
+    assert!(matches!(soon(call).await.unwrap_err().failure, CallFailure::Refused(_)));
     let call = a.node.call(&id("b"), "", far);
     soon(b.called()).await.1.refuse("busy").unwrap();
-    assert_eq!(
-        soon(call).await.unwrap_err().failure,
-        CallFailure::Refused("busy".to_owned())
-    );
+    assert_eq!(soon(call).await.unwrap_err().failure, CallFailure::Refused("busy".to_owned()));
 }
 
 /// When `join` returns, both sides know each other, with all they tell about themselves.
@@ -182,19 +149,13 @@ pub async fn who_joins_knows_and_is_known(connect: impl AsyncFn() -> Arc<dyn Eng
     assert_eq!(names(&second.node), ["first", "second"]);
     assert_eq!(names(&first.node), ["first", "second"]);
     let known = first.node.members().get(&id("second")).unwrap();
-    assert_eq!(
-        Some(&known),
-        second.node.members().get(&id("second")).as_ref()
-    );
+    assert_eq!(Some(&known), second.node.members().get(&id("second")).as_ref());
     assert!(known.frontend && known.meta["port"] == 3050 && known.boot == second.node.peer().boot);
     assert!(matches!(soon(first.event()).await, Event::Joined(member) if member == known));
     second.node.set_leaving();
     assert!(matches!(
         soon(first.event()).await,
-        Event::Changed(Member {
-            state: State::Leaving,
-            ..
-        })
+        Event::Changed(Member { state: State::Leaving, .. })
     ));
     assert!(
         first.node.any(&known.kind).is_none()
@@ -207,9 +168,8 @@ pub async fn an_id_is_taken_while_its_server_lives(connect: impl AsyncFn() -> Ar
     let cluster = fresh("taken");
     let mut watches = join(&connect, &cluster, "watches", "a").await;
     let first = join(&connect, &cluster, "double", "b").await;
-    let refused = Witness::join(connect().await, config(&cluster, "double", "b"))
-        .await
-        .unwrap_err();
+    let refused =
+        Witness::join(connect().await, config(&cluster, "double", "b")).await.unwrap_err();
     assert!(matches!(refused, JoinError::Taken { id } if id.as_str() == "double"));
     assert!(matches!(soon(watches.event()).await, Event::Joined(_)));
     first.crash();
@@ -221,14 +181,8 @@ pub async fn an_id_is_taken_while_its_server_lives(connect: impl AsyncFn() -> Ar
         Event::Joined(member) => ("joined", member.boot),
         other => panic!("{other:?}"),
     };
-    assert_eq!(
-        boot_of(soon(watches.event()).await),
-        ("died", first.node.peer().boot)
-    );
-    assert_eq!(
-        boot_of(soon(watches.event()).await),
-        ("joined", second.node.peer().boot)
-    );
+    assert_eq!(boot_of(soon(watches.event()).await), ("died", first.node.peer().boot));
+    assert_eq!(boot_of(soon(watches.event()).await), ("joined", second.node.peer().boot));
 }
 
 /// A good-bye ends the calls that wait for who says it.
@@ -257,9 +211,7 @@ pub async fn one_who_crashes_is_found_dead(connect: impl AsyncFn() -> Arc<dyn En
     let mut a = join(&connect, &cluster, "a", "a").await;
     let mut b = join(&connect, &cluster, "b", "b").await;
     assert!(matches!(soon(a.event()).await, Event::Joined(_)));
-    let call = a
-        .node
-        .call(&id("b"), "", Instant::now() + Duration::from_secs(3600));
+    let call = a.node.call(&id("b"), "", Instant::now() + Duration::from_secs(3600));
     let held = soon(b.called()).await;
     b.crash();
     assert!(matches!(soon(a.event()).await, Event::Suspect(member) if member.id == id("b")));
@@ -285,9 +237,7 @@ async fn join(
     id: &str,
     kind: &str,
 ) -> Witness {
-    Witness::join(connect().await, config(cluster, id, kind))
-        .await
-        .unwrap()
+    Witness::join(connect().await, config(cluster, id, kind)).await.unwrap()
 }
 
 fn config(cluster: &str, id: &str, kind: &str) -> Config {
@@ -297,11 +247,7 @@ fn config(cluster: &str, id: &str, kind: &str) -> Config {
 }
 
 fn names(node: &Node) -> Vec<String> {
-    node.members()
-        .all()
-        .into_iter()
-        .map(|member| member.id.into())
-        .collect()
+    node.members().all().into_iter().map(|member| member.id.into()).collect()
 }
 
 fn id(id: &str) -> ServerId {

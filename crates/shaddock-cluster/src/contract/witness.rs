@@ -63,14 +63,10 @@ impl Witness {
         let mut task = None;
         // Tests own what they spawn through the handle below.
         #[allow(clippy::disallowed_methods)]
-        let node = Node::join(engine, config, Arc::new(Ear(tx)), |run| {
-            task = Some(tokio::spawn(run))
-        })
-        .await?;
-        let task = task
-            .as_ref()
-            .map(JoinHandle::abort_handle)
-            .expect("who joins has a task");
+        let node =
+            Node::join(engine, config, Arc::new(Ear(tx)), |run| task = Some(tokio::spawn(run)))
+                .await?;
+        let task = task.as_ref().map(JoinHandle::abort_handle).expect("who joins has a task");
         Ok(Witness { node, heard, task })
     }
 

@@ -71,10 +71,7 @@ impl Memory {
     /// Another connection to the same hub.
     #[must_use]
     pub fn connect(&self) -> Arc<Memory> {
-        Arc::new(Memory {
-            hub: Arc::clone(&self.hub),
-            wire: self.hub.wire(),
-        })
+        Arc::new(Memory { hub: Arc::clone(&self.hub), wire: self.hub.wire() })
     }
 
     /// Cuts this connection: publishing fails, nothing arrives, and the store can't be reached.
@@ -113,9 +110,7 @@ impl Memory {
 
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory")
-            .field("connection", &self.wire.number)
-            .finish_non_exhaustive()
+        f.debug_struct("Memory").field("connection", &self.wire.number).finish_non_exhaustive()
     }
 }
 
@@ -127,43 +122,28 @@ impl Engine for Memory {
         back: Option<Back<'_>>,
     ) -> Result<(), PublishError> {
         if MAX_PAYLOAD < payload.len() {
-            return Err(PublishError::TooLarge {
-                len: payload.len(),
-                limit: MAX_PAYLOAD,
-            });
+            return Err(PublishError::TooLarge { len: payload.len(), limit: MAX_PAYLOAD });
         }
         if !self.wire.is_up() {
             return Err(PublishError::NoLink);
         }
-        let routes = self
-            .hub
-            .routes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let routes = self.hub.routes.read().unwrap_or_else(PoisonError::into_inner);
         let (mut listening, mut full) = (false, false);
         for place in routes.listeners(subject.as_str()) {
             if !place.queue.wire().is_up() {
                 continue;
             }
             listening = true;
-            let delivery = Delivery::Message {
-                subject: subject.clone(),
-                payload: payload.clone(),
-            };
+            let delivery = Delivery::Message { subject: subject.clone(), payload: payload.clone() };
             full |= !self.hub.carry(&self.wire, place, delivery);
         }
         if !listening && let Some(Back { subject, token }) = back {
             for place in routes.listeners(subject.as_str()) {
                 // One that is full has more to worry about: the call has its deadline.
-                self.hub
-                    .carry(&self.wire, place, Delivery::NobodyThere { token });
+                self.hub.carry(&self.wire, place, Delivery::NobodyThere { token });
             }
         }
-        if full {
-            Err(PublishError::Full)
-        } else {
-            Ok(())
-        }
+        if full { Err(PublishError::Full) } else { Ok(()) }
     }
 
     fn subscribe(
@@ -178,19 +158,9 @@ impl Engine for Memory {
             capacity,
         ));
         {
-            let mut routes = self
-                .hub
-                .routes
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut routes = self.hub.routes.write().unwrap_or_else(PoisonError::into_inner);
             for (lane, pattern) in patterns.iter().enumerate() {
-                routes.add(
-                    pattern,
-                    Place {
-                        queue: Arc::clone(&queue),
-                        lane,
-                    },
-                );
+                routes.add(pattern, Place { queue: Arc::clone(&queue), lane });
             }
         }
         let hub = Arc::clone(&self.hub);
@@ -211,17 +181,10 @@ impl Engine for Memory {
         let name = name.to_owned();
         Box::pin(async move {
             check_name(&name).map_err(StoreError::BadName)?;
-            let mut stores = self
-                .hub
-                .stores
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut stores = self.hub.stores.lock().unwrap_or_else(PoisonError::into_inner);
             let values = Arc::clone(stores.entry(name).or_default());
-            Ok(Arc::new(MemoryStore::new(
-                values,
-                Arc::clone(&self.hub),
-                Arc::clone(&self.wire),
-            )) as Arc<dyn Store>)
+            Ok(Arc::new(MemoryStore::new(values, Arc::clone(&self.hub), Arc::clone(&self.wire)))
+                as Arc<dyn Store>)
         })
     }
 
@@ -246,10 +209,7 @@ impl Hub {
     }
 
     fn wire(&self) -> Arc<Wire> {
-        Arc::new(Wire {
-            number: self.number(),
-            link: watch::Sender::new(Link::Up),
-        })
+        Arc::new(Wire { number: self.number(), link: watch::Sender::new(Link::Up) })
     }
 
     fn weather(&self) -> MutexGuard<'_, Weather> {
@@ -282,8 +242,7 @@ impl Wire {
     }
 
     fn set(&self, link: Link) {
-        self.link
-            .send_if_modified(|now| std::mem::replace(now, link) != link);
+        self.link.send_if_modified(|now| std::mem::replace(now, link) != link);
     }
 }
 
@@ -303,9 +262,7 @@ struct Place {
 impl Routes {
     fn add(&mut self, pattern: &Pattern, place: Place) {
         let (map, subject) = self.of(pattern);
-        map.entry(subject.as_str().to_owned())
-            .or_default()
-            .push(place);
+        map.entry(subject.as_str().to_owned()).or_default().push(place);
     }
 
     fn remove(&mut self, pattern: &Pattern, queue: &Arc<Queue>) {

@@ -35,17 +35,8 @@ struct Message {
 
 impl Queue {
     pub(super) fn new(wire: Arc<Wire>, number: u64, lanes: usize, capacity: usize) -> Queue {
-        let waiting = Waiting {
-            messages: VecDeque::new(),
-            counts: vec![0; lanes],
-            reader: None,
-        };
-        Queue {
-            wire,
-            number,
-            capacity,
-            waiting: Mutex::new(waiting),
-        }
+        let waiting = Waiting { messages: VecDeque::new(), counts: vec![0; lanes], reader: None };
+        Queue { wire, number, capacity, waiting: Mutex::new(waiting) }
     }
 
     pub(super) fn wire(&self) -> &Wire {
@@ -64,11 +55,7 @@ impl Queue {
                 Some(count) if *count < self.capacity => *count += 1,
                 _ => return false,
             }
-            let message = Message {
-                due,
-                lane,
-                delivery,
-            };
+            let message = Message { due, lane, delivery };
             match due {
                 None => waiting.messages.push_back(message),
                 Some(_) => {
@@ -108,11 +95,7 @@ pub(super) struct Reader<F: Fn(&Arc<Queue>)> {
 
 impl<F: Fn(&Arc<Queue>)> Reader<F> {
     pub(super) fn new(queue: Arc<Queue>, unsubscribe: F) -> Reader<F> {
-        Reader {
-            queue,
-            sleep: None,
-            unsubscribe,
-        }
+        Reader { queue, sleep: None, unsubscribe }
     }
 }
 
@@ -134,9 +117,7 @@ impl<F: Fn(&Arc<Queue>) + Send> Source<Delivery> for Reader<F> {
                     Some(_) => return Poll::Ready(waiting.pop()),
                 }
             };
-            let sleep = self
-                .sleep
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
             if sleep.deadline() != due {
                 sleep.as_mut().reset(due);
             }

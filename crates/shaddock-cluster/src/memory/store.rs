@@ -57,21 +57,14 @@ impl MemoryStore {
             return Err(StoreError::Unreachable(None));
         }
         let answer = ask(&mut self.values.inside());
-        if lost.is_some() {
-            Err(StoreError::Unreachable(None))
-        } else {
-            answer
-        }
+        if lost.is_some() { Err(StoreError::Unreachable(None)) } else { answer }
     }
 
     /// Sets a key whose entry has this revision, or that has none.
     async fn put(&self, key: &str, value: Bytes, revision: Option<u64>) -> Result<u64, StoreError> {
         check_key(key)?;
         if MAX_PAYLOAD < value.len() {
-            return Err(StoreError::TooLarge {
-                len: value.len(),
-                limit: MAX_PAYLOAD,
-            });
+            return Err(StoreError::TooLarge { len: value.len(), limit: MAX_PAYLOAD });
         }
         self.ask(|inside| {
             if inside.entries.get(key).map(|entry| entry.revision) != revision {
@@ -106,8 +99,7 @@ impl Store for MemoryStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, StoreError>> {
         Box::pin(async move {
             check_key(key)?;
-            self.ask(|inside| Ok(inside.entries.get(key).cloned()))
-                .await
+            self.ask(|inside| Ok(inside.entries.get(key).cloned())).await
         })
     }
 
@@ -115,11 +107,7 @@ impl Store for MemoryStore {
         Box::pin(async move {
             check_key(key)?;
             self.ask(|inside| {
-                if inside
-                    .entries
-                    .get(key)
-                    .is_none_or(|entry| entry.revision != revision)
-                {
+                if inside.entries.get(key).is_none_or(|entry| entry.revision != revision) {
                     return Err(StoreError::Conflict);
                 }
                 inside.change(key, None);
@@ -133,11 +121,8 @@ impl Store for MemoryStore {
         Box::pin(self.ask(|inside| {
             let (tx, rx) = mpsc::channel(inside.entries.len() + BEHIND);
             for (key, Entry { value, revision }) in &inside.entries {
-                let change = Change {
-                    key: key.clone(),
-                    value: Some(value.clone()),
-                    revision: *revision,
-                };
+                let change =
+                    Change { key: key.clone(), value: Some(value.clone()), revision: *revision };
                 tx.try_send(change).expect("has room for all");
             }
             inside.watchers.push(tx);
@@ -157,19 +142,12 @@ impl Inside {
         self.revision += 1;
         let revision = self.revision;
         match value.clone() {
-            Some(value) => self
-                .entries
-                .insert(key.to_owned(), Entry { value, revision }),
+            Some(value) => self.entries.insert(key.to_owned(), Entry { value, revision }),
             None => self.entries.remove(key),
         };
-        let change = Change {
-            key: key.to_owned(),
-            value,
-            revision,
-        };
+        let change = Change { key: key.to_owned(), value, revision };
         // One who is too far behind is dropped, which ends its feed.
-        self.watchers
-            .retain(|watcher| watcher.try_send(change.clone()).is_ok());
+        self.watchers.retain(|watcher| watcher.try_send(change.clone()).is_ok());
         revision
     }
 }

@@ -31,13 +31,7 @@ pub(super) enum Fate {
 
 impl Weather {
     pub(super) fn calm() -> Weather {
-        Weather::new(
-            0,
-            Chaos {
-                delay: Duration::ZERO..Duration::ZERO,
-                loss: 0.0,
-            },
-        )
+        Weather::new(0, Chaos { delay: Duration::ZERO..Duration::ZERO, loss: 0.0 })
     }
 
     pub(super) fn new(seed: u64, chaos: Chaos) -> Weather {

@@ -49,9 +49,7 @@ fn a_seed_brings_the_same_again() {
 }
 
 fn for_each_seed<F: Future<Output = String>>(scenario: impl Fn(u64) -> F) {
-    let seeds = std::env::var("SHADDOCK_SEEDS")
-        .ok()
-        .map_or(SEEDS, |seeds| seeds.parse().unwrap());
+    let seeds = std::env::var("SHADDOCK_SEEDS").ok().map_or(SEEDS, |seeds| seeds.parse().unwrap());
     for seed in 0..seeds {
         let _said = SaySeed(seed);
         run_paused(scenario(seed));
@@ -59,12 +57,7 @@ fn for_each_seed<F: Future<Output = String>>(scenario: impl Fn(u64) -> F) {
 }
 
 fn run_paused<T>(future: impl Future<Output = T>) -> T {
-    Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(future)
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
 }
 
 /// Says which seed it was when a test fails.
@@ -91,10 +84,8 @@ async fn scenario(seed: u64, trouble: Trouble) -> String {
     let loss = if trouble == Trouble::Delay { 0.0 } else { 0.03 };
     let delay = Duration::ZERO..Duration::from_millis(1 + random.below(400));
     let hub = Memory::chaotic(seed, Chaos { delay, loss });
-    let diary = Arc::new(Mutex::new(Diary {
-        strict: trouble == Trouble::Delay,
-        ..Diary::default()
-    }));
+    let diary =
+        Arc::new(Mutex::new(Diary { strict: trouble == Trouble::Delay, ..Diary::default() }));
     let mut servers = Vec::new();
     for n in 0..SERVERS {
         servers.push(Server::join(&hub.connect(), n, &diary).await);
@@ -120,25 +111,16 @@ async fn scenario(seed: u64, trouble: Trouble) -> String {
     }
     for server in &servers {
         server.wire.heal();
-        servers
-            .iter()
-            .for_each(|other| server.wire.meet(&other.wire));
+        servers.iter().for_each(|other| server.wire.meet(&other.wire));
     }
-    hub.change(Chaos {
-        delay: Duration::ZERO..Duration::from_millis(100),
-        loss: 0.0,
-    });
+    hub.change(Chaos { delay: Duration::ZERO..Duration::from_millis(100), loss: 0.0 });
     // Longer than it takes to be found dead, to be heard of again, and any deadline.
     sleep(Duration::from_secs(12)).await;
     for server in &servers {
         for other in &servers {
             let seen = server.node.members().get(&other.node.peer().id);
             let seen = seen.unwrap_or_else(|| {
-                panic!(
-                    "{:?} does not see {:?}",
-                    server.node.peer(),
-                    other.node.peer()
-                )
+                panic!("{:?} does not see {:?}", server.node.peer(), other.node.peer())
             });
             assert_eq!(seen.boot, other.node.peer().boot);
         }
@@ -153,10 +135,7 @@ async fn scenario(seed: u64, trouble: Trouble) -> String {
 async fn claims(seed: u64) -> String {
     let hub = Memory::chaotic(
         seed,
-        Chaos {
-            delay: Duration::ZERO..Duration::from_millis(50),
-            loss: 0.2,
-        },
+        Chaos { delay: Duration::ZERO..Duration::from_millis(50), loss: 0.2 },
     );
     let holder = Arc::new(Mutex::new((None, String::new())));
     let tasks: Vec<_> = (0..SERVERS)
@@ -284,13 +263,9 @@ impl Server {
             });
             let mut task = None;
             let spawn = |run| task = Some(tokio::spawn(run).abort_handle());
-            let node = Node::join(
-                wire.clone(),
-                Config::new(own.clone(), kind("a")),
-                ear.clone(),
-                spawn,
-            )
-            .await;
+            let node =
+                Node::join(wire.clone(), Config::new(own.clone(), kind("a")), ear.clone(), spawn)
+                    .await;
             // Refused for a lost link, or because its earlier run is not dead yet in all eyes.
             let Ok(node) = node else {
                 sleep(Duration::from_millis(500)).await;
@@ -347,14 +322,8 @@ impl Server {
                 && diary.strict
             {
                 let sent = number_in(&sent);
-                let got = diary
-                    .got
-                    .get(&(known.unwrap(), own))
-                    .map_or(0, |(last, _)| *last);
-                assert!(
-                    sent <= got,
-                    "an answer overtook a cast: {got} of {sent} are here"
-                );
+                let got = diary.got.get(&(known.unwrap(), own)).map_or(0, |(last, _)| *last);
+                assert!(sent <= got, "an answer overtook a cast: {got} of {sent} are here");
             }
         });
     }
@@ -375,14 +344,8 @@ impl Receive for Ear {
         let Some(own) = self.own.lock().unwrap().as_ref().map(|own| own.peer().boot) else {
             return;
         };
-        let sent = self
-            .diary
-            .lock()
-            .unwrap()
-            .sent
-            .get(&(own, from.id.clone()))
-            .copied()
-            .unwrap_or(0);
+        let sent =
+            self.diary.lock().unwrap().sent.get(&(own, from.id.clone())).copied().unwrap_or(0);
         let _ = answer.send(sent.to_be_bytes());
     }
 
@@ -414,10 +377,8 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 }

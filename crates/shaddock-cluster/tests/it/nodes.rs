@@ -11,12 +11,9 @@ use shaddock_cluster::{
 use tokio::time::{Duration, Instant};
 
 pub(crate) async fn join(engine: &Arc<Memory>, id: &str, kind: &str) -> Witness {
-    Witness::join(
-        engine.clone(),
-        Config::new(id.parse().unwrap(), kind.parse().unwrap()),
-    )
-    .await
-    .unwrap()
+    Witness::join(engine.clone(), Config::new(id.parse().unwrap(), kind.parse().unwrap()))
+        .await
+        .unwrap()
 }
 
 pub(crate) fn kind(kind: &str) -> Kind {
@@ -40,11 +37,7 @@ async fn joining_takes_no_time_in_one_process() {
         servers.push(join(&engine, &format!("s-{n}"), "a").await);
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
-    assert!(
-        servers
-            .iter()
-            .all(|server| server.node.members().all().len() == 7)
-    );
+    assert!(servers.iter().all(|server| server.node.members().all().len() == 7));
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,11 +52,7 @@ async fn servers_that_join_at_once_find_each_other() {
         .collect();
     for joining in joining {
         let server = joining.await.unwrap();
-        server
-            .node
-            .members()
-            .until(|members| members.all().len() == 10)
-            .await;
+        server.node.members().until(|members| members.all().len() == 10).await;
         // The others look for it still.
         std::mem::forget(server);
     }
@@ -83,21 +72,11 @@ async fn who_is_cut_off_takes_nobody_for_dead() {
     wire.cut();
     // The calls under way end after a short grace, new ones at once.
     let start = Instant::now();
-    assert_eq!(
-        waiting.await.unwrap_err().failure,
-        CallFailure::Disconnected
-    );
+    assert_eq!(waiting.await.unwrap_err().failure, CallFailure::Disconnected);
     assert_eq!(start.elapsed(), Duration::from_millis(500));
-    let refused = cut
-        .node
-        .call(&id("stays"), "", after(60_000))
-        .await
-        .unwrap_err();
+    let refused = cut.node.call(&id("stays"), "", after(60_000)).await.unwrap_err();
     assert_eq!(refused.failure, CallFailure::NoLink);
-    assert_eq!(
-        cut.node.cast(&id("stays"), "").unwrap_err().failure,
-        CastFailure::NoLink
-    );
+    assert_eq!(cut.node.cast(&id("stays"), "").unwrap_err().failure, CastFailure::NoLink);
     answer.send("into the void").unwrap();
     assert!(matches!(stays.event().await, Event::Suspect(_)));
     assert!(matches!(stays.event().await, Event::Died(member) if member.boot == boot));
@@ -148,14 +127,8 @@ async fn two_who_were_parted_meet_again_with_the_same_boots() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert!(a.node.members().get(&id("b")).is_none() && b.node.members().get(&id("a")).is_none());
     engine.meet(&other);
-    a.node
-        .members()
-        .until(|members| members.get(&id("b")).is_some())
-        .await;
-    b.node
-        .members()
-        .until(|members| members.get(&id("a")).is_some())
-        .await;
+    a.node.members().until(|members| members.get(&id("b")).is_some()).await;
+    b.node.members().until(|members| members.get(&id("a")).is_some()).await;
     // Numbers begin anew, and that is not taken for a loss.
     a.node.cast(&id("b"), "2").unwrap();
     assert_eq!(b.told().await, "2");
@@ -186,19 +159,9 @@ async fn one_who_was_cut_off_and_replaced_leaves() {
     wire.heal();
     old.node.left().await;
     let last = old.rest().pop().unwrap();
-    assert!(
-        matches!(last, Heard::Event(Event::Replaced { by }) if by == boot),
-        "{last:?}"
-    );
-    assert_eq!(
-        old.node.cast(&id("stays"), "").unwrap_err().failure,
-        CastFailure::Closed
-    );
-    let closed = old
-        .node
-        .call(&id("stays"), "", after(1000))
-        .await
-        .unwrap_err();
+    assert!(matches!(last, Heard::Event(Event::Replaced { by }) if by == boot), "{last:?}");
+    assert_eq!(old.node.cast(&id("stays"), "").unwrap_err().failure, CastFailure::Closed);
+    let closed = old.node.call(&id("stays"), "", after(1000)).await.unwrap_err();
     assert_eq!(closed.failure, CallFailure::Closed);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(stays.node.members().get(&id("double")).unwrap().boot, boot);
@@ -220,16 +183,9 @@ async fn what_was_meant_for_an_earlier_run_is_not_taken() {
     old.node.left().await;
     let new = join(&replaced, "b", "b").await;
     engine.meet(&replaced);
-    assert_eq!(
-        a.node.members().get(&id("b")).unwrap().boot,
-        old.node.peer().boot
-    );
+    assert_eq!(a.node.members().get(&id("b")).unwrap().boot, old.node.peer().boot);
     a.node.cast(&id("b"), "for the old one").unwrap();
-    let error = a
-        .node
-        .call(&id("b"), "for the old one", after(60_000))
-        .await
-        .unwrap_err();
+    let error = a.node.call(&id("b"), "for the old one", after(60_000)).await.unwrap_err();
     assert_eq!(error.failure, CallFailure::NoResponders);
     assert!(error.failure.never_ran());
     assert_eq!(new.node.stats().stale, 2);
@@ -262,20 +218,12 @@ async fn a_server_that_does_not_read_costs_the_others_nothing() {
     let mut slow = Witness::join(engine.clone(), config).await.unwrap();
     let fast = join(&engine, "fast", "a").await;
     // Nothing is read while this task does not wait.
-    let sent = (0..50)
-        .filter(|n: &u32| fast.node.cast(&id("slow"), n.to_be_bytes()).is_ok())
-        .count();
+    let sent =
+        (0..50).filter(|n: &u32| fast.node.cast(&id("slow"), n.to_be_bytes()).is_ok()).count();
     assert!((1..=10).contains(&sent), "{sent}");
     let error = fast.node.cast(&id("slow"), "").unwrap_err();
-    assert_eq!(
-        (error.server, error.failure),
-        (id("slow"), CastFailure::Full)
-    );
-    let error = fast
-        .node
-        .call(&id("slow"), "", after(60_000))
-        .await
-        .unwrap_err();
+    assert_eq!((error.server, error.failure), (id("slow"), CastFailure::Full));
+    let error = fast.node.call(&id("slow"), "", after(60_000)).await.unwrap_err();
     assert_eq!(error.failure, CallFailure::Full);
     for n in 0..u32::try_from(sent).unwrap() {
         assert_eq!(slow.told().await[..], n.to_be_bytes());
@@ -289,23 +237,10 @@ async fn a_server_that_does_not_read_costs_the_others_nothing() {
 #[tokio::test(start_paused = true)]
 async fn every_server_of_a_kind_is_told() {
     let engine = Memory::new();
-    let mut fronts = [
-        join(&engine, "f-1", "front").await,
-        join(&engine, "f-2", "front").await,
-    ];
+    let mut fronts = [join(&engine, "f-1", "front").await, join(&engine, "f-2", "front").await];
     let other = join(&engine, "b-1", "back").await;
-    assert!(
-        fronts[0]
-            .node
-            .cast_kind(&kind("front"), "to all")
-            .is_empty()
-    );
-    assert!(
-        other
-            .node
-            .cast_kind(&kind("front"), "from outside")
-            .is_empty()
-    );
+    assert!(fronts[0].node.cast_kind(&kind("front"), "to all").is_empty());
+    assert!(other.node.cast_kind(&kind("front"), "from outside").is_empty());
     for front in &mut fronts {
         assert_eq!(front.told().await, "to all");
         assert_eq!(front.told().await, "from outside");
@@ -321,11 +256,10 @@ async fn thousands_of_calls_each_end_once() {
     for n in 0..3000_usize {
         let ends = Arc::clone(&ends);
         let deadline = after(100 + u64::try_from(n % 50).unwrap());
-        a.node
-            .call_then(&id("b"), n.to_be_bytes(), deadline, move |end| {
-                assert_eq!(end.is_ok(), n % 3 == 0, "{n}: {end:?}");
-                ends.lock().unwrap()[n] += 1;
-            });
+        a.node.call_then(&id("b"), n.to_be_bytes(), deadline, move |end| {
+            assert_eq!(end.is_ok(), n % 3 == 0, "{n}: {end:?}");
+            ends.lock().unwrap()[n] += 1;
+        });
     }
     // A third is answered, a third never, and a third too late.
     let mut late = Vec::new();
@@ -374,15 +308,7 @@ async fn odd_messages_are_counted_and_nothing_else() {
     use shaddock_cluster::{Engine, Subject};
     let engine = Memory::new();
     let mut a = join(&engine, "a", "a").await;
-    let subjects = [
-        "s.a.in",
-        "s.a.beat",
-        "s.a.what",
-        "m.who",
-        "m.beat.x.y",
-        "m.bye.x.y",
-        "m.what",
-    ];
+    let subjects = ["s.a.in", "s.a.beat", "s.a.what", "m.who", "m.beat.x.y", "m.bye.x.y", "m.what"];
     for subject in subjects {
         let subject = Subject::new(&format!("shaddock.{subject}")).unwrap();
         engine.publish(&subject, "odd".into(), None).unwrap();

@@ -39,10 +39,7 @@ async fn keys_spread_and_only_those_of_the_gone_move() {
         "{shares:?}"
     );
     servers[1].node.leave().await;
-    gate.node
-        .members()
-        .until(|members| members.of_kind(&kind("chat")).len() == 4)
-        .await;
+    gate.node.members().until(|members| members.of_kind(&kind("chat")).len() == 4).await;
     for (key, owner) in owners(&gate.node) {
         let stayed = before[&key] == owner;
         assert_eq!(stayed, before[&key] != "chat-server-2", "{key}");
@@ -62,18 +59,12 @@ async fn a_suspect_keeps_its_keys_but_gets_nothing_else() {
     assert!(turns(&gate.node).contains(&"chat-server-2".to_owned()));
     cut.cut();
     let id = &second.node.peer().id;
-    gate.node
-        .members()
-        .until(|members| members.get(id).unwrap().state == State::Suspect)
-        .await;
+    gate.node.members().until(|members| members.get(id).unwrap().state == State::Suspect).await;
     assert_eq!(owners(&gate.node), before);
     assert!(!turns(&gate.node).contains(&"chat-server-2".to_owned()));
     tokio::time::sleep(Duration::from_millis(500)).await;
     cut.heal();
-    gate.node
-        .members()
-        .until(|members| members.get(id).unwrap().state == State::Alive)
-        .await;
+    gate.node.members().until(|members| members.get(id).unwrap().state == State::Alive).await;
     assert!(turns(&gate.node).contains(&"chat-server-2".to_owned()));
 }
 
@@ -99,8 +90,5 @@ async fn chats(engine: &Arc<Memory>, count: usize) -> Vec<Witness> {
 fn owners(node: &Node) -> BTreeMap<String, String> {
     let chat: Kind = kind("chat");
     let owner = |key: &str| node.pick(&chat, key.as_bytes()).unwrap().id.to_string();
-    (0..1000)
-        .map(|n| format!("room-{n}"))
-        .map(|key| (key.clone(), owner(&key)))
-        .collect()
+    (0..1000).map(|n| format!("room-{n}")).map(|key| (key.clone(), owner(&key))).collect()
 }

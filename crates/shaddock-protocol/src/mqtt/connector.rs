@@ -50,12 +50,7 @@ impl Config {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            before_handshake: 4 * 1024,
-            packet: 64 * 1024,
-            early: 8 * 1024,
-            unreleased: 256,
-        }
+        Self { before_handshake: 4 * 1024, packet: 64 * 1024, early: 8 * 1024, unreleased: 256 }
     }
 }
 

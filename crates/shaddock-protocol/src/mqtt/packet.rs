@@ -158,10 +158,7 @@ pub(super) fn find(bytes: &[u8], limit: usize) -> Result<Option<Frame<u8>>, Pack
         return Ok(None);
     };
     let kind = first >> 4;
-    if !matches!(
-        kind,
-        CONNECT | PUBLISH..=SUBSCRIBE | UNSUBSCRIBE | PINGREQ | DISCONNECT
-    ) {
+    if !matches!(kind, CONNECT | PUBLISH..=SUBSCRIBE | UNSUBSCRIBE | PINGREQ | DISCONNECT) {
         return Err(PacketError::UnknownType(kind));
     }
     let mut len = 0;
@@ -198,11 +195,7 @@ impl Packet {
             // Only there may these come twice, and say so.
             flags &= !DUP;
         }
-        let expected = if matches!(kind, PUBREL | SUBSCRIBE | UNSUBSCRIBE) {
-            0b0010
-        } else {
-            0
-        };
+        let expected = if matches!(kind, PUBREL | SUBSCRIBE | UNSUBSCRIBE) { 0b0010 } else { 0 };
         if flags != expected {
             return Err(PacketError::Flags { kind, flags });
         }
@@ -214,10 +207,9 @@ impl Packet {
             }
             PUBREC => Self::Received(fields.id()?),
             PUBREL => Self::Release(fields.id()?),
-            SUBSCRIBE => Self::Subscribe {
-                id: fields.id()?,
-                topics: fields.topics(Fields::subscription)?,
-            },
+            SUBSCRIBE => {
+                Self::Subscribe { id: fields.id()?, topics: fields.topics(Fields::subscription)? }
+            }
             UNSUBSCRIBE => {
                 let id = fields.id()?;
                 fields.topics(Fields::filter)?;
@@ -323,11 +315,7 @@ impl Fields {
 
     fn filter(&mut self) -> Result<ByteString, PacketError> {
         let filter = self.text()?;
-        if filter.is_empty() {
-            Err(PacketError::Topic)
-        } else {
-            Ok(filter)
-        }
+        if filter.is_empty() { Err(PacketError::Topic) } else { Ok(filter) }
     }
 
     fn id(&mut self) -> Result<NonZeroU16, PacketError> {
@@ -336,11 +324,7 @@ impl Fields {
 
     fn text(&mut self) -> Result<ByteString, PacketError> {
         let text = ByteString::try_from(self.bytes()?).map_err(|_| PacketError::Text)?;
-        if text.contains('\0') {
-            Err(PacketError::Text)
-        } else {
-            Ok(text)
-        }
+        if text.contains('\0') { Err(PacketError::Text) } else { Ok(text) }
     }
 
     fn bytes(&mut self) -> Result<Bytes, PacketError> {

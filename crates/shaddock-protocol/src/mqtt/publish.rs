@@ -55,9 +55,7 @@ impl Publish {
             dup: self.dup,
             message_id: self.qos.id(),
         };
-        serde_json::to_vec(&body)
-            .expect("text and numbers are JSON")
-            .into()
+        serde_json::to_vec(&body).expect("text and numbers are JSON").into()
     }
 
     /// What a push says.

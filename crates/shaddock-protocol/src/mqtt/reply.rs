@@ -138,9 +138,7 @@ fn granted(body: &[u8], asked: u16) -> Result<Vec<u8>, ReplyError> {
     }
     let granted: Vec<u8> =
         serde_json::from_slice(body).map_err(|error| ReplyError::Body(error.to_string()))?;
-    let sound = granted
-        .iter()
-        .all(|qos| matches!(qos, 0..=2 | &NOT_GRANTED));
+    let sound = granted.iter().all(|qos| matches!(qos, 0..=2 | &NOT_GRANTED));
     if sound && granted.len() == usize::from(asked) {
         Ok(granted)
     } else {

@@ -101,10 +101,7 @@ impl Server {
     fn connect(&mut self, connect: Connect) -> Event {
         let keep_alive = Duration::from_secs(connect.keep_alive.into());
         let keep_alive = (!keep_alive.is_zero()).then_some(keep_alive * 3 / 2);
-        self.silence = keep_alive
-            .into_iter()
-            .chain(self.shared.config.timeout)
-            .min();
+        self.silence = keep_alive.into_iter().chain(self.shared.config.timeout).min();
         self.version = connect.version;
         self.state = State::Deciding;
         let mut user = json!({ "clientId": &*connect.client });
@@ -151,21 +148,14 @@ impl Server {
     }
 
     fn subscribe(&mut self, id: NonZeroU16, topics: &[(ByteString, u8)]) -> Event {
-        let subscriptions: Vec<_> = topics
-            .iter()
-            .map(|(topic, qos)| Subscription { topic, qos: *qos })
-            .collect();
-        let body = Subscriptions {
-            subscriptions,
-            message_id: id,
-        };
+        let subscriptions: Vec<_> =
+            topics.iter().map(|(topic, qos)| Subscription { topic, qos: *qos }).collect();
+        let body = Subscriptions { subscriptions, message_id: id };
         let topics = u16::try_from(topics.len()).expect("a packet has few topics");
         Event::Message(Incoming {
             id: Some(Ask::Subscribe { id, topics }.to_id()),
             route: self.shared.config.subscribe_route.clone(),
-            body: serde_json::to_vec(&body)
-                .expect("text and numbers are JSON")
-                .into(),
+            body: serde_json::to_vec(&body).expect("text and numbers are JSON").into(),
         })
     }
 
@@ -300,10 +290,7 @@ impl Dialect for Server {
             let mqtt = match code {
                 501 => 1,
                 503 => 3,
-                code => u8::try_from(code)
-                    .ok()
-                    .filter(|code| (1..=5).contains(code))
-                    .unwrap_or(5),
+                code => u8::try_from(code).ok().filter(|code| (1..=5).contains(code)).unwrap_or(5),
             };
             self.transmit.put_slice(&write::connack(mqtt));
             self.close(CloseReason::Refused(code));
@@ -331,8 +318,6 @@ impl Dialect for Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("state", &self.state)
-            .finish_non_exhaustive()
+        f.debug_struct("Server").field("state", &self.state).finish_non_exhaustive()
     }
 }

@@ -48,24 +48,13 @@ pub(super) fn put_granted(
 
 /// PUBLISH.
 pub(super) fn put_publish(out: &mut BytesMut, publish: &Publish) -> Result<(), PacketError> {
-    let Publish {
-        topic,
-        payload,
-        qos,
-        retain,
-        dup,
-    } = publish;
+    let Publish { topic, payload, qos, retain, dup } = publish;
     let flags = if *retain { RETAIN } else { 0 } | if *dup { DUP } else { 0 };
-    let topic_len = u16::try_from(topic.len()).map_err(|_| PacketError::TooLong {
-        len: topic.len(),
-        limit: u16::MAX.into(),
-    })?;
+    let topic_len = u16::try_from(topic.len())
+        .map_err(|_| PacketError::TooLong { len: topic.len(), limit: u16::MAX.into() })?;
     let id = qos.id();
     out.put_u8(PUBLISH << 4 | flags | qos.number() << 1);
-    put_len(
-        out,
-        2 + topic.len() + 2 * usize::from(id.is_some()) + payload.len(),
-    )?;
+    put_len(out, 2 + topic.len() + 2 * usize::from(id.is_some()) + payload.len())?;
     out.put_u16(topic_len);
     out.put_slice(topic.as_bytes());
     if let Some(id) = id {

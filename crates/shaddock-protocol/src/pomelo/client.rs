@@ -181,11 +181,8 @@ impl Client {
                 _ => CloseReason::HeartbeatTimeout,
             });
         } else if due(self.next_heartbeat) {
-            self.transmit
-                .push_back(Bytes::from_static(&[Kind::Heartbeat as u8, 0, 0, 0]));
-            self.next_heartbeat = self
-                .heartbeat
-                .and_then(|heartbeat| now.checked_add(heartbeat));
+            self.transmit.push_back(Bytes::from_static(&[Kind::Heartbeat as u8, 0, 0, 0]));
+            self.next_heartbeat = self.heartbeat.and_then(|heartbeat| now.checked_add(heartbeat));
         }
     }
 
@@ -252,9 +249,7 @@ impl Client {
                 let kick: Option<Value> = serde_json::from_slice(&text::json(package.body)).ok();
                 let reason = kick.as_ref().and_then(|kick| kick.get("reason")?.as_str());
                 self.close(CloseReason::Kicked);
-                Some(ClientEvent::Kicked {
-                    reason: reason.map(str::to_owned),
-                })
+                Some(ClientEvent::Kicked { reason: reason.map(str::to_owned) })
             }
             // Heartbeats answer ours, and have been counted above.
             _ => None,
@@ -273,18 +268,11 @@ impl Client {
         self.state = State::Working;
         self.tables = response.tables;
         self.heartbeat = response.heartbeat;
-        self.next_heartbeat = self
-            .heartbeat
-            .and_then(|heartbeat| now.checked_add(heartbeat));
-        self.deadline = self
-            .heartbeat
-            .and_then(|heartbeat| now.checked_add(heartbeat.saturating_mul(2)));
-        self.transmit
-            .push_back(Bytes::from_static(&[Kind::Ack as u8, 0, 0, 0]));
-        Some(ClientEvent::Ready(Welcome {
-            user: response.user,
-            heartbeat: response.heartbeat,
-        }))
+        self.next_heartbeat = self.heartbeat.and_then(|heartbeat| now.checked_add(heartbeat));
+        self.deadline =
+            self.heartbeat.and_then(|heartbeat| now.checked_add(heartbeat.saturating_mul(2)));
+        self.transmit.push_back(Bytes::from_static(&[Kind::Ack as u8, 0, 0, 0]));
+        Some(ClientEvent::Ready(Welcome { user: response.user, heartbeat: response.heartbeat }))
     }
 
     fn message(&mut self, bytes: Bytes) -> ClientEvent {
@@ -299,9 +287,7 @@ impl Client {
 
     fn response(&mut self, id: u32, body: Bytes) -> Result<ClientEvent, Refusal> {
         let route = self.schemas.remove(&id);
-        let schema = route
-            .as_deref()
-            .and_then(|route| self.tables.server_schema(route));
+        let schema = route.as_deref().and_then(|route| self.tables.server_schema(route));
         let body = match schema {
             Some(schema) => schema.decode(&body)?,
             None => text::body(body),
@@ -337,8 +323,6 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("state", &self.state)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("state", &self.state).finish_non_exhaustive()
     }
 }

@@ -64,11 +64,7 @@ impl Default for Config {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            before_handshake: 4 * 1024,
-            package: 64 * 1024,
-            early: 8 * 1024,
-        }
+        Self { before_handshake: 4 * 1024, package: 64 * 1024, early: 8 * 1024 }
     }
 }
 
@@ -93,24 +89,14 @@ impl Connector {
     /// When the tables are too long for a handshake.
     pub fn new(config: Config) -> Result<Self, PackageError> {
         let answers = Answers::new(&config)?;
-        let voice = |strings| {
-            Voice::new(Speaker {
-                tables: config.tables.clone(),
-                strings,
-            })
-        };
+        let voice = |strings| Voice::new(Speaker { tables: config.tables.clone(), strings });
         let utf8 = voice(Strings::Utf8);
         // JSON is the same for both.
         let surrogates = match config.tables.protos {
             Some(_) => voice(Strings::Surrogates),
             None => utf8.clone(),
         };
-        Ok(Self(Arc::new(Shared {
-            config,
-            answers,
-            utf8,
-            surrogates,
-        })))
+        Ok(Self(Arc::new(Shared { config, answers, utf8, surrogates })))
     }
 
     /// As it was made.
@@ -128,11 +114,7 @@ impl Shared {
 
     /// The longest package, before the handshake or after it.
     pub(super) fn limit(&self, accepted: bool) -> usize {
-        let Limits {
-            before_handshake,
-            package,
-            ..
-        } = self.config.limits;
+        let Limits { before_handshake, package, .. } = self.config.limits;
         if accepted { package } else { before_handshake }.min(Package::MAX_BODY)
     }
 }

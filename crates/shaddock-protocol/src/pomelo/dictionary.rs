@@ -78,10 +78,7 @@ impl Dictionary {
         routes.dedup();
         routes.extend(extra.into_iter().map(Into::into));
         if let Some(route) = routes.iter().find(|route| Route::MAX < route.len()) {
-            return Err(DictionaryError::TooLong {
-                route: route.to_string(),
-                len: route.len(),
-            });
+            return Err(DictionaryError::TooLong { route: route.to_string(), len: route.len() });
         }
         let len = routes.len();
         if usize::from(u16::MAX) < len {
@@ -106,9 +103,7 @@ impl Dictionary {
         for (route, code) in codes {
             let code = code.as_u64().and_then(|code| u16::try_from(code).ok());
             let Some(code) = code else {
-                return Err(DictionaryError::Code {
-                    route: route.clone(),
-                });
+                return Err(DictionaryError::Code { route: route.clone() });
             };
             names.insert(code.to_string(), Value::from(&**route));
             entries.push((code, ByteString::from(&**route)));
@@ -124,12 +119,8 @@ impl Dictionary {
     ) -> Self {
         let json = (json(codes), json(names));
         let version = version.map_or_else(|| digest(&[&json.0]), str::to_owned);
-        let mut dictionary = Self {
-            codes: FxHashMap::default(),
-            entries: FxHashMap::default(),
-            version,
-            json,
-        };
+        let mut dictionary =
+            Self { codes: FxHashMap::default(), entries: FxHashMap::default(), version, json };
         for (code, text) in entries {
             dictionary.codes.insert(text.clone(), code);
             let route = Route::parse(text.clone()).ok();

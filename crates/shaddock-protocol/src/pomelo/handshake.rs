@@ -100,10 +100,7 @@ impl Answers {
         tables: &Tables,
         user: Option<&RawValue>,
     ) -> Result<Bytes, PackageError> {
-        let dictionary = tables
-            .dictionary
-            .as_ref()
-            .map(|dictionary| dictionary.version());
+        let dictionary = tables.dictionary.as_ref().map(|dictionary| dictionary.version());
         let protos = tables.protos.as_ref().map(|protos| protos.version());
         let [short, with_dictionary, with_protos, both] = &self.0;
         let answer = match (
@@ -152,10 +149,7 @@ impl Response {
         let uses = |name| sys.get(name).and_then(Value::as_bool) == Some(true);
         let dictionary = match sys.get("routeToCode").or_else(|| sys.get("dict")) {
             Some(Value::Object(codes)) => {
-                let version = sys
-                    .get("dictVersion")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
+                let version = sys.get("dictVersion").and_then(Value::as_str).unwrap_or_default();
                 Some(Arc::new(Dictionary::of_handshake(codes, version).ok()?))
             }
             _ if uses("useDict") => Some(cached.dictionary.clone()?),
@@ -163,10 +157,7 @@ impl Response {
         };
         let protos = match sys.get("protos") {
             Some(protos) => {
-                let version = protos
-                    .get("version")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
+                let version = protos.get("version").and_then(Value::as_str).unwrap_or_default();
                 let protos =
                     Protos::of_handshake(protos.get("server")?, protos.get("client")?, version);
                 Some(Arc::new(protos.ok()?))
@@ -175,12 +166,7 @@ impl Response {
             None => None,
         };
         let user = response.remove("user");
-        Some(Self {
-            code,
-            heartbeat,
-            tables: Tables { dictionary, protos },
-            user,
-        })
+        Some(Self { code, heartbeat, tables: Tables { dictionary, protos }, user })
     }
 }
 

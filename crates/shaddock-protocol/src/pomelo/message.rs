@@ -124,21 +124,13 @@ impl Message {
     /// When the bytes end too early, or no message looks like this.
     pub fn decode(mut bytes: Bytes) -> Result<Self, MessageError> {
         let unanswerable = |fault| MessageError { id: None, fault };
-        let flag = bytes
-            .try_get_u8()
-            .map_err(|_| unanswerable(MessageFault::Empty))?;
+        let flag = bytes.try_get_u8().map_err(|_| unanswerable(MessageFault::Empty))?;
         match flag & 0b1110 {
             REQUEST => {
                 let id = take_id(&mut bytes).map_err(unanswerable)?;
-                let route = take_route(flag, &mut bytes).map_err(|fault| MessageError {
-                    id: NonZeroU32::new(id),
-                    fault,
-                })?;
-                Ok(Self::Request {
-                    id,
-                    route,
-                    body: bytes,
-                })
+                let route = take_route(flag, &mut bytes)
+                    .map_err(|fault| MessageError { id: NonZeroU32::new(id), fault })?;
+                Ok(Self::Request { id, route, body: bytes })
             }
             NOTIFY => {
                 let route = take_route(flag, &mut bytes).map_err(unanswerable)?;
@@ -275,10 +267,7 @@ fn take_route(flag: u8, bytes: &mut Bytes) -> Result<WireRoute, MessageFault> {
             Err(_) => Err(MessageFault::ShortRoute),
         };
     }
-    let len = bytes
-        .try_get_u8()
-        .map_err(|_| MessageFault::ShortRoute)?
-        .into();
+    let len = bytes.try_get_u8().map_err(|_| MessageFault::ShortRoute)?.into();
     if bytes.len() < len {
         return Err(MessageFault::ShortRoute);
     }

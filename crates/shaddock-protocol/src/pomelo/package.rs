@@ -83,10 +83,7 @@ impl Package {
             return Ok(None);
         };
         buf.advance(Self::HEADER);
-        Ok(Some(Self {
-            kind,
-            body: buf.split_to(len),
-        }))
+        Ok(Some(Self { kind, body: buf.split_to(len) }))
     }
 }
 
@@ -184,10 +181,7 @@ pub(super) fn begin(out: &mut BytesMut) {
 pub(super) fn finish(mut out: BytesMut, kind: Kind) -> Result<Bytes, PackageError> {
     let len = out.len().saturating_sub(Package::HEADER);
     let limit = Package::MAX_BODY;
-    let bytes = u32::try_from(len)
-        .ok()
-        .filter(|_| len <= limit)
-        .map(u32::to_be_bytes);
+    let bytes = u32::try_from(len).ok().filter(|_| len <= limit).map(u32::to_be_bytes);
     let Some([_, a, b, c]) = bytes else {
         return Err(PackageError::TooLong { len, limit });
     };

@@ -140,10 +140,7 @@ impl Server {
         };
         let route = self.route(route);
         let tables = &self.shared.config.tables;
-        let body = match route
-            .as_ref()
-            .map(|route| tables.client_schema(route.as_str()))
-        {
+        let body = match route.as_ref().map(|route| tables.client_schema(route.as_str())) {
             Ok(Some(schema)) => schema.decode(&body),
             _ => Ok(text::body(body)),
         };
@@ -200,11 +197,7 @@ impl Server {
         // Copied, so that it does not keep a whole read buffer alive.
         self.early.push_back(Bytes::copy_from_slice(body));
         let limit = self.shared.config.limits.early;
-        let kept: usize = self
-            .early
-            .iter()
-            .map(|body| Package::HEADER + body.len())
-            .sum();
+        let kept: usize = self.early.iter().map(|body| Package::HEADER + body.len()).sum();
         if limit < kept {
             self.close(CloseReason::TooMuchEarly { limit });
         }
@@ -213,8 +206,7 @@ impl Server {
     /// A sign of life that wants one back.
     fn beat(&mut self, now: Instant) {
         if self.shared.config.heartbeat.is_some() {
-            self.transmit
-                .push_back(Bytes::from_static(&[Kind::Heartbeat as u8, 0, 0, 0]));
+            self.transmit.push_back(Bytes::from_static(&[Kind::Heartbeat as u8, 0, 0, 0]));
             self.push_deadline(now);
         }
     }
@@ -334,9 +326,7 @@ impl Dialect for Server {
         let State::Deciding(request) = &self.state else {
             return;
         };
-        let Shared {
-            config, answers, ..
-        } = &*self.shared;
+        let Shared { config, answers, .. } = &*self.shared;
         match answers.accept(request, &config.tables, user) {
             Ok(answer) => {
                 self.transmit.push_back(answer);
@@ -375,8 +365,6 @@ impl Dialect for Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("state", &self.state)
-            .finish_non_exhaustive()
+        f.debug_struct("Server").field("state", &self.state).finish_non_exhaustive()
     }
 }

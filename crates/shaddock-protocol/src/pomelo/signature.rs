@@ -32,10 +32,7 @@ impl Signer {
     pub(super) fn parse(rsa: &Value) -> Option<Self> {
         let rsa = rsa.as_object()?;
         let modulus = rsa.get("rsa_n").and_then(Value::as_str).and_then(unhex);
-        let exponent = rsa
-            .get("rsa_e")
-            .and_then(Value::as_u64)
-            .map(u64::to_be_bytes);
+        let exponent = rsa.get("rsa_e").and_then(Value::as_u64).map(u64::to_be_bytes);
         let key = modulus.zip(exponent).map(|(modulus, exponent)| Key {
             modulus: significant(&modulus),
             exponent: significant(&exponent),
@@ -60,13 +57,8 @@ impl Signer {
 
 impl Key {
     fn verify(&self, text: &[u8], signature: &[u8]) -> bool {
-        let Self {
-            modulus: n,
-            exponent: e,
-        } = self;
-        RsaPublicKeyComponents { n, e }
-            .verify(&SHA256, text, signature)
-            .is_ok()
+        let Self { modulus: n, exponent: e } = self;
+        RsaPublicKeyComponents { n, e }.verify(&SHA256, text, signature).is_ok()
     }
 }
 
@@ -80,9 +72,7 @@ fn twice_encoded(text: &str) -> String {
 
 /// An object without its signature, and the signature.
 fn cut(json: &[u8]) -> Option<(String, String)> {
-    serde_json::Deserializer::from_slice(json)
-        .deserialize_map(Cut)
-        .ok()?
+    serde_json::Deserializer::from_slice(json).deserialize_map(Cut).ok()?
 }
 
 struct Cut;
@@ -120,17 +110,10 @@ fn unhex(digits: &str) -> Option<Vec<u8>> {
     let (pairs, []) = digits.as_bytes().as_chunks() else {
         return None;
     };
-    pairs
-        .iter()
-        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
-        .collect()
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
 /// A number without the zeros before it.
 fn significant(bytes: &[u8]) -> Vec<u8> {
-    bytes
-        .iter()
-        .copied()
-        .skip_while(|byte| *byte == 0)
-        .collect()
+    bytes.iter().copied().skip_while(|byte| *byte == 0).collect()
 }

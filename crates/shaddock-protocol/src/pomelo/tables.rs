@@ -34,11 +34,7 @@ impl Tables {
 
     /// How `route` is written.
     pub(super) fn shorten<'a>(&self, route: &'a str) -> RouteRef<'a> {
-        match self
-            .dictionary
-            .as_ref()
-            .and_then(|dictionary| dictionary.code(route))
-        {
+        match self.dictionary.as_ref().and_then(|dictionary| dictionary.code(route)) {
             Some(code) => RouteRef::Code(code),
             None => RouteRef::Text(route),
         }
@@ -77,12 +73,7 @@ impl Encode for Speaker {
             message::put_response(out, id.get());
             Ok(())
         };
-        encode(
-            head,
-            body,
-            self.tables.server_schema(route.as_str()),
-            self.strings,
-        )
+        encode(head, body, self.tables.server_schema(route.as_str()), self.strings)
     }
 
     fn fault(&self, id: NonZeroU32, route: Option<&Route>) -> Bytes {

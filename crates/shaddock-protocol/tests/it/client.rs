@@ -25,12 +25,7 @@ impl Pair {
     fn new(config: Config, options: ClientOptions) -> Self {
         let now = Instant::now();
         let server = Server::new(&Connector::new(config).unwrap(), now);
-        Self {
-            client: Client::new(options, now),
-            server,
-            now,
-            received: 0,
-        }
+        Self { client: Client::new(options, now), server, now, received: 0 }
     }
 
     /// Past the handshake.
@@ -87,11 +82,7 @@ fn full() -> Config {
         protos: Some(Arc::new(Protos::parse(server, client).unwrap())),
     };
     let heartbeat = Some(Duration::from_secs(3));
-    Config {
-        tables: tables.into(),
-        heartbeat,
-        ..Config::default()
-    }
+    Config { tables: tables.into(), heartbeat, ..Config::default() }
 }
 
 #[test]
@@ -100,17 +91,11 @@ fn client_and_server_say_what_they_have_to_say() {
     let mut options = ClientOptions::default();
     options.hello.user = user.clone();
     let mut pair = Pair::new(full(), options.clone());
-    let Some(Event::Handshake(hello)) = pair.at_server() else {
-        panic!("no handshake")
-    };
+    let Some(Event::Handshake(hello)) = pair.at_server() else { panic!("no handshake") };
     assert_eq!(hello, options.hello);
-    pair.server
-        .accept(Some(&to_raw_value(&user).unwrap()), pair.now);
+    pair.server.accept(Some(&to_raw_value(&user).unwrap()), pair.now);
     let heartbeat = Some(Duration::from_secs(3));
-    assert_eq!(
-        pair.at_client(),
-        Some(ClientEvent::Ready(Welcome { user, heartbeat }))
-    );
+    assert_eq!(pair.at_client(), Some(ClientEvent::Ready(Welcome { user, heartbeat })));
 }
 
 #[test]
@@ -122,33 +107,16 @@ fn bodies_are_json_on_both_ends_whatever_is_between() {
     let push = voice.push("onChat", &r#"{"msg":"hi 😀"}"#.into()).unwrap();
     let other = voice.push("onOther", &r#"{"msg":"hi 😀"}"#.into()).unwrap();
     let id = message.id.unwrap();
-    let reply = voice
-        .response(id, &message.route, &r#"{"f":160.0}"#.into())
-        .unwrap();
+    let reply = voice.response(id, &message.route, &r#"{"f":160.0}"#.into()).unwrap();
     for bytes in [push, other, reply] {
         pair.client.receive(bytes, pair.now);
     }
     let body = Bytes::from(r#"{"msg":"hi 😀"}"#);
-    assert_eq!(
-        pair.at_client(),
-        Some(ClientEvent::Push {
-            route: "onChat".into(),
-            body
-        })
-    );
+    assert_eq!(pair.at_client(), Some(ClientEvent::Push { route: "onChat".into(), body }));
     let body = Bytes::from(r#"{"msg":"hi \uD83D\uDE00"}"#);
-    assert_eq!(
-        pair.at_client(),
-        Some(ClientEvent::Push {
-            route: "onOther".into(),
-            body
-        })
-    );
+    assert_eq!(pair.at_client(), Some(ClientEvent::Push { route: "onOther".into(), body }));
     let body = Bytes::from(r#"{"f":160}"#);
-    assert_eq!(
-        pair.at_client(),
-        Some(ClientEvent::Response { id: 300, body })
-    );
+    assert_eq!(pair.at_client(), Some(ClientEvent::Response { id: 300, body }));
 }
 
 #[test]
@@ -156,17 +124,9 @@ fn tables_come_once() {
     let config = full();
     let first = Pair::ready(config.clone(), ClientOptions::default());
     let tables = first.client.tables().clone();
-    let options = ClientOptions {
-        tables,
-        ..ClientOptions::default()
-    };
+    let options = ClientOptions { tables, ..ClientOptions::default() };
     let mut second = Pair::ready(config, options);
-    assert!(
-        second.received + 200 < first.received,
-        "{} {}",
-        second.received,
-        first.received
-    );
+    assert!(second.received + 200 < first.received, "{} {}", second.received, first.received);
     let message = second.request(1, "a.b.c", r#"{"nums":[7]}"#);
     assert_eq!(message.body, r#"{"nums":[7]}"#);
 }
@@ -177,10 +137,7 @@ fn a_client_without_the_tables_that_a_server_leaves_out_gives_up() {
     let mut client = Client::new(ClientOptions::default(), now);
     let answer = br#"{"code":200,"sys":{"useDict":true}}"#;
     client.receive([b"\x01\0\0\x23", &answer[..]].concat().into(), now);
-    assert_eq!(
-        client.poll_event(now),
-        Some(ClientEvent::Close(CloseReason::BadHandshake))
-    );
+    assert_eq!(client.poll_event(now), Some(ClientEvent::Close(CloseReason::BadHandshake)));
 }
 
 #[test]
@@ -191,10 +148,7 @@ fn a_client_shows_that_it_lives() {
         assert!(pair.at_server().is_none());
         assert!(pair.at_client().is_none());
     }
-    assert!(
-        pair.server.poll_timeout().unwrap() > pair.now,
-        "the server has heard of it"
-    );
+    assert!(pair.server.poll_timeout().unwrap() > pair.now, "the server has heard of it");
 }
 
 #[test]
@@ -203,12 +157,8 @@ fn a_client_gives_up_on_a_silent_server() {
     pair.wait(3);
     assert!(pair.client.poll_event(pair.now).is_none());
     pair.wait(2);
-    pair.client
-        .receive(Bytes::from_static(b"\x04\0\0\x05\x06\x01x{}"), pair.now);
-    assert!(matches!(
-        pair.client.poll_event(pair.now),
-        Some(ClientEvent::Push { .. })
-    ));
+    pair.client.receive(Bytes::from_static(b"\x04\0\0\x05\x06\x01x{}"), pair.now);
+    assert!(matches!(pair.client.poll_event(pair.now), Some(ClientEvent::Push { .. })));
     pair.wait(5);
     assert!(pair.client.poll_event(pair.now).is_none());
     pair.wait(1);
@@ -230,18 +180,12 @@ fn a_client_hears_why_it_has_to_go() {
     kicked.server.kick(Some("再见"));
     let reason = Some("再见".to_owned());
     assert_eq!(kicked.at_client(), Some(ClientEvent::Kicked { reason }));
-    assert_eq!(
-        kicked.at_client(),
-        Some(ClientEvent::Close(CloseReason::Kicked))
-    );
+    assert_eq!(kicked.at_client(), Some(ClientEvent::Close(CloseReason::Kicked)));
 
     let mut refused = Pair::new(Config::default(), ClientOptions::default());
     refused.at_server();
     refused.server.refuse(501);
-    assert_eq!(
-        refused.at_client(),
-        Some(ClientEvent::Close(CloseReason::Refused(501)))
-    );
+    assert_eq!(refused.at_client(), Some(ClientEvent::Close(CloseReason::Refused(501))));
 }
 
 #[test]
@@ -255,21 +199,15 @@ fn what_a_server_should_not_send_is_told_and_the_connection_goes_on() {
         let event = pair.client.poll_event(pair.now);
         assert_eq!(event, Some(ClientEvent::Unreadable(refusal)));
     }
-    pair.client
-        .receive(Bytes::from_static(b"\x04\0\0\x03\x06\x01x"), pair.now);
-    let push = ClientEvent::Push {
-        route: "x".into(),
-        body: "{}".into(),
-    };
+    pair.client.receive(Bytes::from_static(b"\x04\0\0\x03\x06\x01x"), pair.now);
+    let push = ClientEvent::Push { route: "x".into(), body: "{}".into() };
     assert_eq!(pair.client.poll_event(pair.now), Some(push));
 }
 
 #[test]
 fn nothing_is_asked_before_the_handshake() {
     let mut pair = Pair::new(Config::default(), ClientOptions::default());
-    let early = pair
-        .client
-        .request(1.try_into().unwrap(), "a.b.c", &Bytes::new());
+    let early = pair.client.request(1.try_into().unwrap(), "a.b.c", &Bytes::new());
     assert_eq!(early, Err(EncodeError::NotReady));
 }
 
@@ -279,15 +217,8 @@ fn the_answer_to_a_forgotten_request_is_not_decoded() {
     let message = pair.request(1, "a.b.c", r#"{"nums":[1]}"#);
     let id = message.id.unwrap();
     pair.client.forget(id);
-    let reply = pair
-        .server
-        .voice()
-        .response(id, &message.route, &r#"{"f":1}"#.into())
-        .unwrap();
+    let reply = pair.server.voice().response(id, &message.route, &r#"{"f":1}"#.into()).unwrap();
     pair.client.receive(reply, pair.now);
-    let event = ClientEvent::Response {
-        id: 1,
-        body: "{}".into(),
-    };
+    let event = ClientEvent::Response { id: 1, body: "{}".into() };
     assert_eq!(pair.at_client(), Some(event));
 }

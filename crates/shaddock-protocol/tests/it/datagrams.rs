@@ -27,10 +27,7 @@ fn package(kind: Kind, body: impl Into<Bytes>) -> Bytes {
 }
 
 fn hello() -> Bytes {
-    package(
-        Kind::Handshake,
-        json!({ "sys": { "type": "t" } }).to_string(),
-    )
+    package(Kind::Handshake, json!({ "sys": { "type": "t" } }).to_string())
 }
 
 fn request(id: u32) -> Bytes {
@@ -125,9 +122,7 @@ fn silence_ends_it_as_it_ends_a_stream() {
     now += Duration::from_secs(5);
     assert_eq!(server.poll_timeout(), Some(now));
     server.handle_timeout(now);
-    let Some(Event::Close(reason)) = server.poll_event(now) else {
-        panic!("not closed")
-    };
+    let Some(Event::Close(reason)) = server.poll_event(now) else { panic!("not closed") };
     assert_eq!(reason, CloseReason::HeartbeatTimeout);
 }
 
@@ -135,9 +130,7 @@ fn silence_ends_it_as_it_ends_a_stream() {
 fn a_datagram_that_is_no_package_closes() {
     let (mut server, now) = working(config());
     server.receive(Bytes::from_static(b"GET / HTTP/1.1"), now);
-    let Some(Event::Close(reason)) = server.poll_event(now) else {
-        panic!("not closed")
-    };
+    let Some(Event::Close(reason)) = server.poll_event(now) else { panic!("not closed") };
     assert_eq!(reason, CloseReason::UnknownPackage(b'G'));
 }
 
@@ -148,14 +141,9 @@ fn dictionary_and_protobuf_work() {
         dictionary: Some(Arc::new(Dictionary::build(["a.b.c"], ["on"]).unwrap())),
         protos: Some(Arc::new(Protos::parse(schema, schema).unwrap())),
     };
-    let (mut server, now) = working(Config {
-        tables: Arc::new(tables),
-        ..config()
-    });
+    let (mut server, now) = working(Config { tables: Arc::new(tables), ..config() });
     server.receive(package(Kind::Data, &b"\x01\x07\0\x01\x08\x05"[..]), now);
-    let Some(Event::Message(message)) = server.poll_event(now) else {
-        panic!("no message")
-    };
+    let Some(Event::Message(message)) = server.poll_event(now) else { panic!("no message") };
     assert_eq!(message.body, r#"{"n":5}"#);
     let pushed = server.voice().push("on", &r#"{"s":"a"}"#.into()).unwrap();
     assert_eq!(pushed, package(Kind::Data, &b"\x07\0\x02\x0a\x01a"[..]));

@@ -9,10 +9,8 @@ use shaddock_protocol::{CloseReason, Dialect, Event, mqtt, socketio};
 /// Whatever an MQTT client sends does the same however it is cut, and bodies are JSON.
 pub(crate) fn mqtt(data: &[u8]) {
     let route = |text: &str| text.parse().expect("it is a route");
-    let connector = mqtt::Connector::new(mqtt::Config::new(
-        route("a.b.publish"),
-        route("a.b.subscribe"),
-    ));
+    let connector =
+        mqtt::Connector::new(mqtt::Config::new(route("a.b.publish"), route("a.b.subscribe")));
     let now = Instant::now();
     let run = |first: &[u8], piece: usize| {
         let mut server = mqtt::Server::new(&connector, now);

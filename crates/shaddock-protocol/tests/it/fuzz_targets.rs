@@ -53,11 +53,7 @@ pub(crate) fn handshake(data: &[u8]) {
     let connector = Connector::new(Config::default()).expect("it has no tables");
     let mut server = Server::new(&connector, now);
     let body = Bytes::copy_from_slice(data);
-    let Ok(framed) = (Package {
-        kind: Kind::Handshake,
-        body,
-    })
-    .encode() else {
+    let Ok(framed) = (Package { kind: Kind::Handshake, body }).encode() else {
         return;
     };
     server.receive(framed.clone(), now);
@@ -116,9 +112,7 @@ fn the_corpora_hold() {
     ] {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/").to_owned() + name;
         let files = std::fs::read_dir(&corpus).expect("the corpus is checked in");
-        let ran = files
-            .map(|file| target(&std::fs::read(file.unwrap().path()).unwrap()))
-            .count();
+        let ran = files.map(|file| target(&std::fs::read(file.unwrap().path()).unwrap())).count();
         assert!(5 <= ran, "{corpus} has {ran} files");
     }
 }

@@ -44,19 +44,13 @@ fn a_head_that_claims_too_much_closes() {
     assert_eq!(close(true, &b"\x04\x01\0\0"[..]), None);
     let reason = close(true, &b"\x04\xff\xff\xff"[..]).unwrap();
     assert_eq!(reason, CloseReason::TooLong { len, limit });
-    assert_eq!(
-        reason.to_string(),
-        "a package of 16777215 bytes, where 65536 are allowed"
-    );
+    assert_eq!(reason.to_string(), "a package of 16777215 bytes, where 65536 are allowed");
 }
 
 #[test]
 fn an_unknown_kind_closes_at_its_first_byte() {
     for kind in [0, 6, b'G', 255] {
-        assert_eq!(
-            close(false, vec![kind]),
-            Some(CloseReason::UnknownPackage(kind))
-        );
+        assert_eq!(close(false, vec![kind]), Some(CloseReason::UnknownPackage(kind)));
     }
 }
 
@@ -64,18 +58,10 @@ fn an_unknown_kind_closes_at_its_first_byte() {
 fn little_is_kept_from_before_the_ack() {
     let reason = CloseReason::TooMuchEarly { limit: 8192 };
     for accepted in [false, true] {
-        let package = Package {
-            kind: Kind::Data,
-            body: vec![0; 2044].into(),
-        }
-        .encode()
-        .unwrap();
+        let package = Package { kind: Kind::Data, body: vec![0; 2044].into() }.encode().unwrap();
         assert_eq!(close(accepted, package.repeat(4)), None);
         assert_eq!(close(accepted, package.repeat(5)), Some(reason.clone()));
-        assert_eq!(
-            close(accepted, b"\x04\0\0\0".repeat(2049)),
-            Some(reason.clone())
-        );
+        assert_eq!(close(accepted, b"\x04\0\0\0".repeat(2049)), Some(reason.clone()));
     }
     assert_eq!(reason.to_string(), "more than 8192 bytes before the ack");
 }
@@ -88,21 +74,13 @@ fn little_is_kept_while_the_application_decides() {
     server.receive(vec![4; 8192].into(), now);
     assert!(server.poll_event(now).is_none());
     server.receive(vec![4].into(), now);
-    let Some(Event::Close(reason)) = server.poll_event(now) else {
-        panic!("not closed")
-    };
+    let Some(Event::Close(reason)) = server.poll_event(now) else { panic!("not closed") };
     assert_eq!(reason, CloseReason::TooMuchEarly { limit: 8192 });
 }
 
 #[test]
 fn a_package_holds_16_mib_less_one() {
-    let package = |len| {
-        Package {
-            kind: Kind::Data,
-            body: vec![0; len].into(),
-        }
-        .encode()
-    };
+    let package = |len| Package { kind: Kind::Data, body: vec![0; len].into() }.encode();
     assert_eq!(package(0xff_ffff).unwrap().len(), 0x100_0003);
     assert_eq!(
         package(0x100_0000).unwrap_err().to_string(),
@@ -118,11 +96,7 @@ fn a_route_has_255_bytes() {
     let text = "a route of 256 bytes, where 255 are allowed";
     assert_eq!(longer.parse::<Route>().unwrap_err().to_string(), text);
     let push = |route: &str| {
-        Message::Push {
-            route: WireRoute::Text(route.into()),
-            body: Bytes::new(),
-        }
-        .encode()
+        Message::Push { route: WireRoute::Text(route.into()), body: Bytes::new() }.encode()
     };
     assert_eq!(push(&longest).unwrap().len(), 257);
     assert_eq!(push(&longer).unwrap_err().to_string(), text);
@@ -130,18 +104,11 @@ fn a_route_has_255_bytes() {
 
 #[test]
 fn an_id_has_32_bits() {
-    let request = |id| Message::Request {
-        id,
-        route: WireRoute::Code(1),
-        body: Bytes::new(),
-    };
+    let request = |id| Message::Request { id, route: WireRoute::Code(1), body: Bytes::new() };
     let bytes = request(u32::MAX).encode().unwrap();
     assert_eq!(bytes, &b"\x01\xff\xff\xff\xff\x0f\0\x01"[..]);
     assert_eq!(Message::decode(bytes), Ok(request(u32::MAX)));
-    for wide in [
-        &b"\x01\xff\xff\xff\xff\x1f\0\x01"[..],
-        b"\x01\x80\x80\x80\x80\x80\0\0\x01",
-    ] {
+    for wide in [&b"\x01\xff\xff\xff\xff\x1f\0\x01"[..], b"\x01\x80\x80\x80\x80\x80\0\0\x01"] {
         let error = Message::decode(Bytes::from_static(wide)).unwrap_err();
         assert_eq!((error.id, error.fault), (None, MessageFault::WideId));
         assert_eq!(error.to_string(), "an id over 4294967295");
@@ -162,19 +129,10 @@ fn a_dictionary_has_65535_codes() {
 fn tables_that_no_handshake_can_carry_are_found_at_start() {
     let routes = (0..25_000).map(|code| format!("{code:0>250}"));
     let dictionary = Dictionary::build([""; 0], routes).unwrap();
-    let tables = shaddock_protocol::pomelo::Tables {
-        dictionary: Some(dictionary.into()),
-        protos: None,
-    };
-    let error = Connector::new(Config {
-        tables: tables.into(),
-        ..Config::default()
-    })
-    .unwrap_err();
-    assert!(
-        error.to_string().ends_with("where 16777215 are allowed"),
-        "{error}"
-    );
+    let tables =
+        shaddock_protocol::pomelo::Tables { dictionary: Some(dictionary.into()), protos: None };
+    let error = Connector::new(Config { tables: tables.into(), ..Config::default() }).unwrap_err();
+    assert!(error.to_string().ends_with("where 16777215 are allowed"), "{error}");
 }
 
 #[test]
@@ -191,10 +149,7 @@ fn protobuf_nests_64_deep() {
     let schema = protos.server("on").unwrap();
     let deepest = schema.encode(nested(64).as_bytes(), Strings::Utf8).unwrap();
     assert_eq!(schema.decode(&deepest).unwrap(), nested(64));
-    let error = protos
-        .check("on", nested(65).as_bytes())
-        .unwrap_err()
-        .to_string();
+    let error = protos.check("on", nested(65).as_bytes()).unwrap_err().to_string();
     assert!(error.contains("nested deeper than 64"), "{error}");
 
     // Messages in messages in messages.

@@ -70,9 +70,7 @@ impl Line {
 
     /// All that the machine sends.
     fn sent(&mut self) -> Vec<u8> {
-        std::iter::from_fn(|| self.server.poll_transmit())
-            .flatten()
-            .collect()
+        std::iter::from_fn(|| self.server.poll_transmit()).flatten().collect()
     }
 
     /// What comes of one packet that is no message: only an answer.
@@ -129,10 +127,8 @@ fn publish(flags: u8, topic: &str, id: Option<u16>, payload: &[u8]) -> Vec<u8> {
 }
 
 fn subscribe(id: u16, topics: &[(&str, u8)]) -> Vec<u8> {
-    let topics: Vec<u8> = topics
-        .iter()
-        .flat_map(|(topic, qos)| [text(topic), vec![*qos]].concat())
-        .collect();
+    let topics: Vec<u8> =
+        topics.iter().flat_map(|(topic, qos)| [text(topic), vec![*qos]].concat()).collect();
     packet(0x82, &[&id.to_be_bytes(), &topics])
 }
 
@@ -149,16 +145,8 @@ fn an_idle_connection_costs_little() {
 fn a_client_says_what_it_is() {
     let will = ["me", "gone", "me is gone", "py", "secret"];
     let cases = [
-        (
-            connect("MQIsdp", 3, 0, 60, &["me"]),
-            "3.1",
-            json!({ "clientId": "me" }),
-        ),
-        (
-            connect("MQTT", 4, 2, 0, &[""]),
-            "3.1.1",
-            json!({ "clientId": "" }),
-        ),
+        (connect("MQIsdp", 3, 0, 60, &["me"]), "3.1", json!({ "clientId": "me" })),
+        (connect("MQTT", 4, 2, 0, &[""]), "3.1.1", json!({ "clientId": "" })),
         (
             connect("MQTT", 4, 0b1110_1110, 0, &will),
             "3.1.1",
@@ -168,9 +156,7 @@ fn a_client_says_what_it_is() {
     for (packet, version, user) in cases {
         let mut line = line(config());
         line.receive(&packet);
-        let Some(Event::Handshake(hello)) = line.event() else {
-            panic!("{user}")
-        };
+        let Some(Event::Handshake(hello)) = line.event() else { panic!("{user}") };
         let expected = Hello {
             client_type: Some("mqtt".into()),
             client_version: Some(version.into()),
@@ -182,31 +168,17 @@ fn a_client_says_what_it_is() {
     let mut line = line(config());
     let fields = [text("me"), text("py"), text([0xff, 0])].concat();
     line.receive(&packet(0x10, &[b"\0\x04MQTT\x04\xc2\0\0", &fields]));
-    let Some(Event::Handshake(hello)) = line.event() else {
-        panic!("a password of bytes")
-    };
+    let Some(Event::Handshake(hello)) = line.event() else { panic!("a password of bytes") };
     let user = hello.user.unwrap();
-    assert_eq!(
-        (&user["password"], &user["passwordEncoding"]),
-        (&json!("/wA="), &json!("base64"))
-    );
+    assert_eq!((&user["password"], &user["passwordEncoding"]), (&json!("/wA="), &json!("base64")));
 }
 
 #[test]
 fn a_client_that_waits_for_no_answer_is_served() {
     let mut line = line(config());
-    line.receive(
-        &[
-            connect("MQTT", 4, 2, 0, &["me"]),
-            publish(0, "t", None, b"p"),
-        ]
-        .concat(),
-    );
+    line.receive(&[connect("MQTT", 4, 2, 0, &["me"]), publish(0, "t", None, b"p")].concat());
     assert!(matches!(line.event(), Some(Event::Handshake(_))));
-    assert!(
-        line.event().is_none(),
-        "nothing is decoded while the application decides"
-    );
+    assert!(line.event().is_none(), "nothing is decoded while the application decides");
     line.server.accept(None, line.now);
     assert!(matches!(line.event(), Some(Event::Ready)));
     assert_eq!(json_of(&line.message().body)["payload"], "p");
@@ -214,15 +186,7 @@ fn a_client_that_waits_for_no_answer_is_served() {
 
 #[test]
 fn a_refused_client_gets_a_code_of_mqtt() {
-    for (code, sent) in [
-        (500, 5),
-        (401, 5),
-        (501, 1),
-        (503, 3),
-        (2, 2),
-        (4, 4),
-        (6, 5),
-    ] {
+    for (code, sent) in [(500, 5), (401, 5), (501, 1), (503, 3), (2, 2), (4, 4), (6, 5)] {
         let mut line = line(config());
         line.receive(&connect("MQTT", 4, 2, 0, &["me"]));
         line.event();
@@ -236,57 +200,17 @@ fn a_refused_client_gets_a_code_of_mqtt() {
 fn a_connect_that_asks_for_too_much_is_told_so() {
     let no_id = PacketError::NoClientId;
     for (packet, answer, reason) in [
-        (
-            connect("MQTT", 5, 2, 0, &["me"]),
-            &b"\x20\x02\0\x01"[..],
-            PacketError::Level(5),
-        ),
-        (
-            connect("MQIsdp", 4, 2, 0, &["me"]),
-            b"\x20\x02\0\x01",
-            PacketError::Level(4),
-        ),
-        (
-            connect("MQIsdp", 3, 2, 0, &[""]),
-            b"\x20\x02\0\x02",
-            no_id.clone(),
-        ),
+        (connect("MQTT", 5, 2, 0, &["me"]), &b"\x20\x02\0\x01"[..], PacketError::Level(5)),
+        (connect("MQIsdp", 4, 2, 0, &["me"]), b"\x20\x02\0\x01", PacketError::Level(4)),
+        (connect("MQIsdp", 3, 2, 0, &[""]), b"\x20\x02\0\x02", no_id.clone()),
         (connect("MQTT", 4, 0, 0, &[""]), b"\x20\x02\0\x02", no_id),
-        (
-            connect("HTTP", 4, 2, 0, &["me"]),
-            b"",
-            PacketError::Protocol,
-        ),
-        (
-            connect("MQTT", 4, 3, 0, &["me"]),
-            b"",
-            PacketError::ConnectFlags(3),
-        ),
-        (
-            connect("MQTT", 4, 0x22, 0, &["me"]),
-            b"",
-            PacketError::ConnectFlags(0x22),
-        ),
-        (
-            connect("MQTT", 4, 0x1e, 0, &["me"]),
-            b"",
-            PacketError::ConnectFlags(0x1e),
-        ),
-        (
-            connect("MQTT", 4, 0x42, 0, &["me", "p"]),
-            b"",
-            PacketError::ConnectFlags(0x42),
-        ),
-        (
-            connect("MQTT", 4, 0x82, 0, &["me"]),
-            b"",
-            PacketError::Short,
-        ),
-        (
-            connect("MQTT", 4, 2, 0, &["me", "x"]),
-            b"",
-            PacketError::LeftOver(3),
-        ),
+        (connect("HTTP", 4, 2, 0, &["me"]), b"", PacketError::Protocol),
+        (connect("MQTT", 4, 3, 0, &["me"]), b"", PacketError::ConnectFlags(3)),
+        (connect("MQTT", 4, 0x22, 0, &["me"]), b"", PacketError::ConnectFlags(0x22)),
+        (connect("MQTT", 4, 0x1e, 0, &["me"]), b"", PacketError::ConnectFlags(0x1e)),
+        (connect("MQTT", 4, 0x42, 0, &["me", "p"]), b"", PacketError::ConnectFlags(0x42)),
+        (connect("MQTT", 4, 0x82, 0, &["me"]), b"", PacketError::Short),
+        (connect("MQTT", 4, 2, 0, &["me", "x"]), b"", PacketError::LeftOver(3)),
     ] {
         let mut line = line(config());
         line.receive(&packet);
@@ -312,10 +236,7 @@ fn a_publish_of_qos_0_is_a_notify() {
     let mut line = working();
     line.receive(&publish(1, "a/b", None, "你".as_bytes()));
     let message = line.message();
-    assert_eq!(
-        (message.id, message.route.as_str()),
-        (None, "c.mqtt.publish")
-    );
+    assert_eq!((message.id, message.route.as_str()), (None, "c.mqtt.publish"));
     let publish = r#"{"topic":"a/b","payload":"你","qos":0,"retain":true,"dup":false}"#;
     assert_eq!(message.body, publish);
     assert!(line.sent().is_empty());
@@ -326,15 +247,8 @@ fn a_payload_that_is_no_text_is_base64() {
     let mut line = working();
     line.receive(&publish(0, "t", None, &[0xff, 0]));
     let body = json_of(&line.message().body);
-    assert_eq!(
-        (&body["payload"], &body["encoding"]),
-        (&json!("/wA="), &json!("base64"))
-    );
-    let pushed = line
-        .server
-        .voice()
-        .push("", &body.to_string().into())
-        .unwrap();
+    assert_eq!((&body["payload"], &body["encoding"]), (&json!("/wA="), &json!("base64")));
+    let pushed = line.server.voice().push("", &body.to_string().into()).unwrap();
     assert_eq!(pushed, publish(0, "t", None, &[0xff, 0]));
 }
 
@@ -348,20 +262,11 @@ fn a_publish_of_qos_1_is_acknowledged_when_it_is_handled() {
     assert!(line.sent().is_empty());
 
     let reply = line.response(&message, r#"{"topic":"r","payload":"x"}"#);
-    assert_eq!(
-        reply.unwrap(),
-        [&publish(0, "r", None, b"x")[..], b"\x40\x02\0\x09"].concat()
-    );
+    assert_eq!(reply.unwrap(), [&publish(0, "r", None, b"x")[..], b"\x40\x02\0\x09"].concat());
     for nothing in ["{}", r#"{"code":500}"#] {
-        assert_eq!(
-            line.response(&message, nothing).unwrap(),
-            &b"\x40\x02\0\x09"[..]
-        );
+        assert_eq!(line.response(&message, nothing).unwrap(), &b"\x40\x02\0\x09"[..]);
     }
-    let fault = line
-        .server
-        .voice()
-        .fault(message.id.unwrap(), Some(&message.route));
+    let fault = line.server.voice().fault(message.id.unwrap(), Some(&message.route));
     assert_eq!(fault, &b"\x40\x02\0\x09"[..]);
 }
 
@@ -373,11 +278,7 @@ fn a_publish_of_qos_2_is_handled_once() {
     let message = line.message();
     assert_eq!(json_of(&message.body)["messageId"], 9);
     assert_eq!(line.sent(), received);
-    assert_eq!(
-        line.answer(&publish(0xc, "t", Some(9), b"p")),
-        received,
-        "again"
-    );
+    assert_eq!(line.answer(&publish(0xc, "t", Some(9), b"p")), received, "again");
     assert_eq!(line.response(&message, "{}").unwrap(), "");
     assert_eq!(line.server.voice().fault(message.id.unwrap(), None), "");
     let reply = line.response(&message, r#"{"topic":"r"}"#);
@@ -409,27 +310,16 @@ fn a_subscription_is_granted_by_the_handler() {
     );
     let granted = |granted: [u8; 2]| [&b"\x90\x04\0\x07"[..], &granted].concat();
     assert_eq!(line.response(&message, "[0,2]").unwrap(), granted([0, 2]));
+    assert_eq!(line.response(&message, "[128,1]").unwrap(), granted([128, 1]));
+    assert_eq!(line.response(&message, r#"{"code":500}"#).unwrap(), granted([128, 128]));
     assert_eq!(
-        line.response(&message, "[128,1]").unwrap(),
-        granted([128, 1])
-    );
-    assert_eq!(
-        line.response(&message, r#"{"code":500}"#).unwrap(),
-        granted([128, 128])
-    );
-    assert_eq!(
-        line.server
-            .voice()
-            .fault(message.id.unwrap(), Some(&message.route)),
+        line.server.voice().fault(message.id.unwrap(), Some(&message.route)),
         granted([128, 128])
     );
     for (result, error) in [
         ("[0]", "[0] was granted for 2 topics"),
         ("[0,3]", "[0, 3] was granted for 2 topics"),
-        (
-            "[0,256]",
-            "neither a publish nor a list of what is granted: ",
-        ),
+        ("[0,256]", "neither a publish nor a list of what is granted: "),
         ("5", "neither a publish nor a list of what is granted: "),
     ] {
         let told = line.response(&message, result).unwrap_err();
@@ -476,10 +366,7 @@ fn silence_ends_after_one_and_a_half_keep_alives() {
 
 #[test]
 fn the_shorter_of_both_time_outs_counts() {
-    let six = || Config {
-        timeout: Some(Duration::from_secs(6)),
-        ..config()
-    };
+    let six = || Config { timeout: Some(Duration::from_secs(6)), ..config() };
     for (config, keep_alive, millis) in [
         (six(), 0, Some(6000)),
         (six(), 60, Some(6000)),
@@ -594,32 +481,21 @@ fn every_limit_is_named_by_its_error() {
         told("a subscription to 1025 topics, where 1 to 1024 are allowed")
     );
 
-    let twos: Vec<u8> = (1..=257)
-        .flat_map(|id| publish(4, "t", Some(id), b""))
-        .collect();
+    let twos: Vec<u8> = (1..=257).flat_map(|id| publish(4, "t", Some(id), b"")).collect();
     let one = publish(4, "t", Some(1), b"").len();
     assert_eq!(close(working(), &twos[..256 * one]), None);
-    assert_eq!(
-        close(working(), &twos),
-        told("more than 256 publishes that are not released")
-    );
+    assert_eq!(close(working(), &twos), told("more than 256 publishes that are not released"));
 
     let mut deciding = line(config());
     deciding.receive(&connect("MQTT", 4, 2, 0, &["me"]));
     deciding.event();
     deciding.receive(&vec![0; Limits::default().early]);
     assert!(deciding.event().is_none());
-    assert_eq!(
-        close(deciding, b"\0"),
-        told("more than 8192 bytes before the ack")
-    );
+    assert_eq!(close(deciding, b"\0"), told("more than 8192 bytes before the ack"));
 
     let long = json!({ "topic": "t".repeat(65536) }).to_string();
     let error = working().server.voice().push("", &long.into()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "a packet of 65536 bytes, where 65535 are allowed"
-    );
+    assert_eq!(error.to_string(), "a packet of 65536 bytes, where 65535 are allowed");
 }
 
 #[test]
@@ -627,34 +503,14 @@ fn a_body_that_is_no_publish_is_not_sent() {
     let line = working();
     for (body, error) in [
         ("{}", "a publish needs a topic, which has no wildcards"),
-        (
-            r#"{"topic":"a/+"}"#,
-            "a publish needs a topic, which has no wildcards",
-        ),
-        (
-            r#"{"topic":"a","qos":1}"#,
-            "a publish of QoS 1 needs a messageId",
-        ),
+        (r#"{"topic":"a/+"}"#, "a publish needs a topic, which has no wildcards"),
+        (r#"{"topic":"a","qos":1}"#, "a publish of QoS 1 needs a messageId"),
         (r#"{"topic":"a","qos":3}"#, "no quality of service is 3"),
-        (
-            r#"{"topic":"a","payload":"?","encoding":"base64"}"#,
-            "the payload is no base64: ",
-        ),
-        (
-            r#"{"topic":"a","payload":5}"#,
-            "neither a publish nor a list of what is granted: ",
-        ),
-        (
-            r#"["a","b"]"#,
-            "neither a publish nor a list of what is granted: not an object",
-        ),
+        (r#"{"topic":"a","payload":"?","encoding":"base64"}"#, "the payload is no base64: "),
+        (r#"{"topic":"a","payload":5}"#, "neither a publish nor a list of what is granted: "),
+        (r#"["a","b"]"#, "neither a publish nor a list of what is granted: not an object"),
     ] {
-        let told = line
-            .server
-            .voice()
-            .push("on", &body.into())
-            .unwrap_err()
-            .to_string();
+        let told = line.server.voice().push("on", &body.into()).unwrap_err().to_string();
         assert!(told.starts_with(error), "{told}");
     }
 }

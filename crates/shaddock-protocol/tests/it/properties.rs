@@ -17,13 +17,7 @@ use crate::fuzz_targets;
 fn packages() -> impl Strategy<Value = Vec<Package>> {
     let kind = (1..=5u8).prop_map(|kind| Kind::try_from(kind).unwrap());
     let package = (kind, vec(any::<u8>(), 0..40));
-    vec(
-        package.prop_map(|(kind, body)| Package {
-            kind,
-            body: body.into(),
-        }),
-        0..20,
-    )
+    vec(package.prop_map(|(kind, body)| Package { kind, body: body.into() }), 0..20)
 }
 
 fn messages() -> impl Strategy<Value = Message> {

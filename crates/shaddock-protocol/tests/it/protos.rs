@@ -9,10 +9,7 @@ fn refusal(server: &str) -> String {
 #[test]
 fn a_schema_that_would_corrupt_messages_is_refused() {
     for (file, expected) in [
-        (
-            r#"{ "on": { "optional uInt64 x": 1 } }"#,
-            "on: x: no type is called uInt64: there are",
-        ),
+        (r#"{ "on": { "optional uInt64 x": 1 } }"#, "on: x: no type is called uInt64: there are"),
         (
             r#"{ "on": { "message A": { "message B": {}, "optional A a": 1 } } }"#,
             "on.A: a: no type is called A",
@@ -33,10 +30,7 @@ fn a_schema_that_would_corrupt_messages_is_refused() {
             r#"{ "on": { "optional float a": "1" } }"#,
             "on: optional float a: a tag is a number from 0 to 536870911",
         ),
-        (
-            r#"{ "on": { "optional float a": 536870912 } }"#,
-            "on: optional float a: a tag is",
-        ),
+        (r#"{ "on": { "optional float a": 536870912 } }"#, "on: optional float a: a tag is"),
         (r#"{ "on": 5 }"#, "on: : a message is an object"),
         ("[]", "the file: : a message is an object"),
         ("{", "the file: : not JSON: EOF"),
@@ -62,10 +56,7 @@ fn what_pomelo_skips_is_skipped_and_told() {
             "on: optional float c: tag 3 is taken by a field before".to_owned(),
         ]
     );
-    let body = protos
-        .server("on")
-        .unwrap()
-        .encode(br#"{"a":1,"b":1,"c":1}"#, Strings::Utf8);
+    let body = protos.server("on").unwrap().encode(br#"{"a":1,"b":1,"c":1}"#, Strings::Utf8);
     assert_eq!(body.unwrap(), &b"\x1d\0\0\x80\x3f"[..]);
 }
 
@@ -77,63 +68,34 @@ fn a_body_that_does_not_fit_says_where() {
     } }"#;
     let protos = Protos::parse(file, "{}").unwrap();
     for (body, expected) in [
-        (
-            r#"{"path":[{"x":1},{}]}"#,
-            "onMove: path.x: it is required and missing",
-        ),
+        (r#"{"path":[{"x":1},{}]}"#, "onMove: path.x: it is required and missing"),
         (
             r#"{"path":[{"x":-1}]}"#,
             "onMove: path.x: invalid value: integer `-1`, expected an integer from 0 to 9007199254740991",
         ),
-        (
-            r#"{"path":[{"x":9007199254740992}]}"#,
-            "onMove: path.x: invalid value",
-        ),
-        (
-            r#"{"path":5}"#,
-            "onMove: path: invalid type: integer `5`, expected an array",
-        ),
+        (r#"{"path":[{"x":9007199254740992}]}"#, "onMove: path.x: invalid value"),
+        (r#"{"path":5}"#, "onMove: path: invalid type: integer `5`, expected an array"),
         (
             r#"{"speed":1.5}"#,
             "onMove: speed: invalid type: floating point `1.5`, expected an integer from -4503599627370496 to 4503599627370495",
         ),
         (r#"{"speed":null}"#, "onMove: speed: invalid type: null"),
-        (
-            r#"{"speed":1,"speed":2}"#,
-            "onMove: speed: it is there twice",
-        ),
-        (
-            r#"{"who":5}"#,
-            "onMove: who: invalid value: integer `5`, expected a string",
-        ),
-        (
-            r#"{"nobody":5}"#,
-            "onMove: : nothing of it is in the schema",
-        ),
-        (
-            r#"[1]"#,
-            "onMove: : invalid type: sequence, expected an object",
-        ),
+        (r#"{"speed":1,"speed":2}"#, "onMove: speed: it is there twice"),
+        (r#"{"who":5}"#, "onMove: who: invalid value: integer `5`, expected a string"),
+        (r#"{"nobody":5}"#, "onMove: : nothing of it is in the schema"),
+        (r#"[1]"#, "onMove: : invalid type: sequence, expected an object"),
         (r#"{"speed":1} x"#, "onMove: : trailing characters"),
     ] {
-        let error = protos
-            .check("onMove", body.as_bytes())
-            .unwrap_err()
-            .to_string();
+        let error = protos.check("onMove", body.as_bytes()).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{body}\n{error}");
     }
-    assert_eq!(
-        protos.check("onMove", br#"{"speed":3.0,"other":[{}]}"#),
-        Ok(())
-    );
+    assert_eq!(protos.check("onMove", br#"{"speed":3.0,"other":[{}]}"#), Ok(()));
     assert_eq!(protos.check("onOther", b"not even JSON"), Ok(()));
 }
 
 #[test]
 fn a_message_may_have_many_fields() {
-    let fields: Vec<String> = (0..200)
-        .map(|i| format!(r#""required uInt32 f{i}": {i}"#))
-        .collect();
+    let fields: Vec<String> = (0..200).map(|i| format!(r#""required uInt32 f{i}": {i}"#)).collect();
     let protos =
         Protos::parse(&format!(r#"{{ "on": {{ {} }} }}"#, fields.join(",")), "{}").unwrap();
     let schema = protos.server("on").unwrap();
@@ -142,14 +104,8 @@ fn a_message_may_have_many_fields() {
     let body = schema.encode(json.as_bytes(), Strings::Utf8).unwrap();
     assert_eq!(schema.decode(&body).unwrap(), json);
     let fewer = json.replace(r#""f150":150,"#, "");
-    let error = schema
-        .encode(fewer.as_bytes(), Strings::Utf8)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("on: f150: it is required and missing"),
-        "{error}"
-    );
+    let error = schema.encode(fewer.as_bytes(), Strings::Utf8).unwrap_err().to_string();
+    assert!(error.starts_with("on: f150: it is required and missing"), "{error}");
 }
 
 #[test]
@@ -176,9 +132,7 @@ fn numbers_are_printed_as_javascript_does() {
         (1e-7, "1e-7"),
         (0.1, "0.1"),
     ] {
-        let json = schema
-            .decode(&[&[9][..], &f64::to_le_bytes(number)].concat())
-            .unwrap();
+        let json = schema.decode(&[&[9][..], &f64::to_le_bytes(number)].concat()).unwrap();
         assert_eq!(json, format!(r#"{{"d":{printed}}}"#));
     }
 }

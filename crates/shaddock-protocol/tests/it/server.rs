@@ -23,10 +23,7 @@ struct Line {
 
 fn line(config: Config) -> Line {
     let now = Instant::now();
-    Line {
-        server: Server::new(&Connector::new(config).unwrap(), now),
-        now,
-    }
+    Line { server: Server::new(&Connector::new(config).unwrap(), now), now }
 }
 
 /// One that is past handshake and ack of a client of this type.
@@ -82,18 +79,13 @@ impl Line {
     /// The next package that the machine sends, without its head.
     fn sent(&mut self) -> Option<(Kind, Bytes)> {
         let mut bytes = self.server.poll_transmit()?;
-        let package = Package::decode(&mut bytes, Package::MAX_BODY)
-            .unwrap()
-            .unwrap();
+        let package = Package::decode(&mut bytes, Package::MAX_BODY).unwrap().unwrap();
         Some((package.kind, package.body))
     }
 }
 
 fn hello(client_type: &str) -> Vec<u8> {
-    package(
-        Kind::Handshake,
-        json!({ "sys": { "type": client_type } }).to_string(),
-    )
+    package(Kind::Handshake, json!({ "sys": { "type": client_type } }).to_string())
 }
 
 fn package(kind: Kind, body: impl AsRef<[u8]>) -> Vec<u8> {
@@ -104,17 +96,11 @@ fn package(kind: Kind, body: impl AsRef<[u8]>) -> Vec<u8> {
 fn request(id: u32, route: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = Bytes::copy_from_slice(body.as_ref());
     let route = WireRoute::Text(route.into());
-    Message::Request { id, route, body }
-        .package()
-        .unwrap()
-        .into()
+    Message::Request { id, route, body }.package().unwrap().into()
 }
 
 fn heartbeats() -> Config {
-    Config {
-        heartbeat: Some(Duration::from_secs(3)),
-        ..Config::default()
-    }
+    Config { heartbeat: Some(Duration::from_secs(3)), ..Config::default() }
 }
 
 fn tables() -> Config {
@@ -128,10 +114,7 @@ fn tables() -> Config {
         dictionary: Some(Arc::new(Dictionary::build(["a.b.code"], ["on"]).unwrap())),
         protos: Some(Arc::new(Protos::parse(server, client).unwrap())),
     };
-    Config {
-        tables: Arc::new(tables),
-        ..Config::default()
-    }
+    Config { tables: Arc::new(tables), ..Config::default() }
 }
 
 #[test]
@@ -144,10 +127,7 @@ fn a_client_that_waits_for_no_answer_is_served() {
     let mut line = line(Config::default());
     line.receive(&[&hello("t")[..], ACK, &request(1, "a.b.c", "5")].concat());
     assert!(matches!(line.event(), Some(Event::Handshake(_))));
-    assert!(
-        line.event().is_none(),
-        "nothing is decoded while the application decides"
-    );
+    assert!(line.event().is_none(), "nothing is decoded while the application decides");
     line.server.accept(None, line.now);
     assert!(matches!(line.event(), Some(Event::Ready)));
     assert_eq!(line.body(), "5");
@@ -167,10 +147,7 @@ fn every_byte_may_come_alone() {
             events.push(event);
         }
     }
-    assert!(matches!(
-        events[..],
-        [Event::Handshake(_), Event::Ready, Event::Message(_)]
-    ));
+    assert!(matches!(events[..], [Event::Handshake(_), Event::Ready, Event::Message(_)]));
 }
 
 #[test]
@@ -179,9 +156,7 @@ fn a_client_says_what_it_is() {
     let sys = json!({ "type": "js-websocket", "version": "0.0.1" });
     let json = json!({ "sys": sys, "user": { "token": "x" } }).to_string();
     line.receive(&package(Kind::Handshake, json));
-    let Some(Event::Handshake(hello)) = line.event() else {
-        panic!("no handshake")
-    };
+    let Some(Event::Handshake(hello)) = line.event() else { panic!("no handshake") };
     assert_eq!(
         hello,
         Hello {
@@ -195,18 +170,14 @@ fn a_client_says_what_it_is() {
 #[test]
 fn the_application_may_say_something_to_who_comes() {
     for (user, expected) in [
-        (
-            json!({ "a": "😀" }),
-            r#"{"code":200,"sys":{},"user":{"a":"\uD83D\uDE00"}}"#,
-        ),
+        (json!({ "a": "😀" }), r#"{"code":200,"sys":{},"user":{"a":"\uD83D\uDE00"}}"#),
         (json!(0), r#"{"code":200,"sys":{}}"#),
         (Value::Null, r#"{"code":200,"sys":{}}"#),
     ] {
         let mut line = line(Config::default());
         line.receive(&hello("t"));
         line.event();
-        line.server
-            .accept(Some(&to_raw_value(&user).unwrap()), line.now);
+        line.server.accept(Some(&to_raw_value(&user).unwrap()), line.now);
         assert_eq!(line.sent(), Some((Kind::Handshake, expected.into())));
     }
 }
@@ -248,13 +219,7 @@ fn a_client_may_be_silent_for_two_heartbeats() {
 
 #[test]
 fn a_timeout_can_be_set_apart() {
-    let mut line = working(
-        Config {
-            timeout: Some(Duration::from_secs(60)),
-            ..heartbeats()
-        },
-        "t",
-    );
+    let mut line = working(Config { timeout: Some(Duration::from_secs(60)), ..heartbeats() }, "t");
     line.wait(59);
     assert!(line.event().is_none());
     line.wait(1);
@@ -323,10 +288,7 @@ fn what_nobody_waits_for_is_only_counted() {
 
 #[test]
 fn a_fault_says_what_its_schema_can_hold() {
-    for (route, fault) in [
-        ("a.b.code", &b"\x04\x07\x08\xf4\x03"[..]),
-        ("a.b.other", b"\x04\x07"),
-    ] {
+    for (route, fault) in [("a.b.code", &b"\x04\x07\x08\xf4\x03"[..]), ("a.b.other", b"\x04\x07")] {
         let mut line = working(tables(), "t");
         line.receive(&request(7, route, b"\xff"));
         assert_eq!(line.refuses().name(), "protobuf");
@@ -344,10 +306,7 @@ fn a_body_is_json_whatever_was_sent() {
         (b"\"\xff\"", "\"\u{fffd}\""),
         // Half a character, as an input field that counts units leaves it.
         (br#""x\ud83d""#, r#""x\ufffd""#),
-        (
-            br#""\\ud83d \ud83d\ude00 \udE00\ud83d""#,
-            r#""\\ud83d \ud83d\ude00 \ufffd\ufffd""#,
-        ),
+        (br#""\\ud83d \ud83d\ude00 \udE00\ud83d""#, r#""\\ud83d \ud83d\ude00 \ufffd\ufffd""#),
         (b"[1, 2]", "[1, 2]"),
     ] {
         let mut line = working(Config::default(), "t");
@@ -361,10 +320,7 @@ fn whoever_calls_a_constructor_is_kicked() {
     let mut line = working(Config::default(), "t");
     line.receive(&request(1, "a.b.constructor", "{}"));
     assert_eq!(line.closes(), CloseReason::Attack);
-    assert_eq!(
-        line.sent(),
-        Some((Kind::Kick, r#"{"reason":"attack"}"#.into()))
-    );
+    assert_eq!(line.sent(), Some((Kind::Kick, r#"{"reason":"attack"}"#.into())));
     assert!(line.event().is_none());
 }
 
@@ -372,10 +328,7 @@ fn whoever_calls_a_constructor_is_kicked() {
 fn only_who_is_in_is_told_why_it_is_kicked() {
     let mut inside = working(Config::default(), "t");
     inside.server.kick(Some("bye 😀"));
-    assert_eq!(
-        inside.sent(),
-        Some((Kind::Kick, r#"{"reason":"bye \uD83D\uDE00"}"#.into()))
-    );
+    assert_eq!(inside.sent(), Some((Kind::Kick, r#"{"reason":"bye \uD83D\uDE00"}"#.into())));
     assert_eq!(inside.closes(), CloseReason::Kicked);
 
     let mut outside = line(Config::default());
@@ -402,10 +355,7 @@ fn a_refused_client_gets_the_code() {
     line.receive(&hello("t"));
     line.event();
     line.server.refuse(501);
-    assert_eq!(
-        line.sent(),
-        Some((Kind::Handshake, r#"{"code":501}"#.into()))
-    );
+    assert_eq!(line.sent(), Some((Kind::Handshake, r#"{"code":501}"#.into())));
     assert_eq!(line.closes(), CloseReason::Refused(501));
 }
 
@@ -414,29 +364,19 @@ fn a_push_is_encoded_once_for_all_who_understand_the_same() {
     let connector = Connector::new(tables()).unwrap();
     let client = |client_type| {
         let now = Instant::now();
-        let mut line = Line {
-            server: Server::new(&connector, now),
-            now,
-        };
+        let mut line = Line { server: Server::new(&connector, now), now };
         line.receive(&hello(client_type));
         line.event();
         line.server.accept(None, now);
         line.server
     };
-    let (one, two, browser) = (
-        client("unity-socket"),
-        client("cocos"),
-        client("js-websocket"),
-    );
+    let (one, two, browser) = (client("unity-socket"), client("cocos"), client("js-websocket"));
     assert_eq!(one.voice(), two.voice());
     assert_ne!(one.voice(), browser.voice());
 
     let body = r#"{"s":"😀"}"#.into();
     let push = |server: &Server, route| server.voice().push(route, &body).unwrap();
-    assert_eq!(
-        push(&one, "on"),
-        &b"\x04\0\0\x09\x07\0\x02\x0a\x04\xf0\x9f\x98\x80"[..]
-    );
+    assert_eq!(push(&one, "on"), &b"\x04\0\0\x09\x07\0\x02\x0a\x04\xf0\x9f\x98\x80"[..]);
     assert_eq!(
         push(&browser, "on"),
         &b"\x04\0\0\x0b\x07\0\x02\x0a\x06\xed\xa0\xbd\xed\xb8\x80"[..]
@@ -444,17 +384,8 @@ fn a_push_is_encoded_once_for_all_who_understand_the_same() {
     let json = push(&one, "onJson");
     assert!(json.ends_with(br#"{"s":"\uD83D\uDE00"}"#), "{json:?}");
 
-    let plain = |client_type| {
-        working(Config::default(), client_type)
-            .server
-            .voice()
-            .clone()
-    };
-    assert_ne!(
-        plain("js-websocket"),
-        plain("js-websocket"),
-        "of two connectors"
-    );
+    let plain = |client_type| working(Config::default(), client_type).server.voice().clone();
+    assert_ne!(plain("js-websocket"), plain("js-websocket"), "of two connectors");
 }
 
 #[test]
@@ -462,10 +393,7 @@ fn without_protobuf_all_clients_understand_the_same() {
     let connector = Connector::new(Config::default()).unwrap();
     let voices = ["js-websocket", "unity-socket"].map(|client_type| {
         let now = Instant::now();
-        let mut line = Line {
-            server: Server::new(&connector, now),
-            now,
-        };
+        let mut line = Line { server: Server::new(&connector, now), now };
         line.receive(&hello(client_type));
         line.event();
         line.server.voice().clone()
@@ -476,14 +404,6 @@ fn without_protobuf_all_clients_understand_the_same() {
 #[test]
 fn a_push_that_does_not_fit_its_schema_is_not_sent() {
     let line = working(tables(), "t");
-    let error = line
-        .server
-        .voice()
-        .push("on", &r#"{"s":5}"#.into())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("on: s: invalid value: integer `5`, expected a string"),
-        "{error}"
-    );
+    let error = line.server.voice().push("on", &r#"{"s":5}"#.into()).unwrap_err().to_string();
+    assert!(error.starts_with("on: s: invalid value: integer `5`, expected a string"), "{error}");
 }

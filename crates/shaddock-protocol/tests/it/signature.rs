@@ -32,11 +32,7 @@ fn package(kind: Kind, body: impl Into<Bytes>) -> Bytes {
 /// A machine that has been told this key, and what it says of it.
 fn greeted(sys: &Value, tables: Tables) -> (Server, Option<Event>) {
     let now = Instant::now();
-    let config = Config {
-        signed: true,
-        tables: Arc::new(tables),
-        ..Config::default()
-    };
+    let config = Config { signed: true, tables: Arc::new(tables), ..Config::default() };
     let mut server = Server::new(&Connector::new(config).unwrap(), now);
     let hello = json!({ "sys": sys }).to_string();
     server.receive(package(Kind::Handshake, hello), now);
@@ -69,13 +65,7 @@ fn ask(server: &mut Server, body: impl Into<Bytes>) -> Option<Event> {
 
 /// Dropped, and not answered.
 fn is_dropped(server: &mut Server, event: Option<Event>) -> bool {
-    let refused = matches!(
-        event,
-        Some(Event::Refused {
-            id: None,
-            reason: Refusal::Signature
-        })
-    );
+    let refused = matches!(event, Some(Event::Refused { id: None, reason: Refusal::Signature }));
     refused && server.poll_transmit().is_none()
 }
 
@@ -86,10 +76,7 @@ fn the_signature_may_stand_anywhere_and_is_taken_out() {
         format!(r#"{{"x":1,"s":"hello","__crypto__":"{HELLO}"}}"#),
         format!(r#"{{"x":1,"__crypto__":"{HELLO}","s":"hello"}}"#),
         format!(r#"{{ "__crypto__": "{HELLO}", "x": 1, "s": "hello" }}"#),
-        format!(
-            r#"{{"x":1,"s":"hello","__crypto__":"{}"}}"#,
-            HELLO.to_uppercase()
-        ),
+        format!(r#"{{"x":1,"s":"hello","__crypto__":"{}"}}"#, HELLO.to_uppercase()),
     ] {
         let Some(Event::Message(message)) = ask(&mut server, body.clone()) else {
             panic!("{body}")
@@ -107,13 +94,8 @@ fn the_signature_may_stand_anywhere_and_is_taken_out() {
 #[test]
 fn chinese_text_may_be_signed_as_pomelo_would_have_it() {
     let mut server = working(&rsa(), Tables::default());
-    let event = ask(
-        &mut server,
-        format!(r#"{{"x":"你😀","__crypto__":"{TWICE}"}}"#),
-    );
-    let Some(Event::Message(message)) = event else {
-        panic!("{event:?}")
-    };
+    let event = ask(&mut server, format!(r#"{{"x":"你😀","__crypto__":"{TWICE}"}}"#));
+    let Some(Event::Message(message)) = event else { panic!("{event:?}") };
     assert_eq!(message.body, r#"{"x":"你😀"}"#);
 }
 
@@ -149,10 +131,7 @@ fn only_what_is_signed_is_answered() {
         let event = say(&mut server, route.clone(), "{}");
         assert!(is_dropped(&mut server, event), "{route:?}");
         let event = say(&mut server, route, signed.clone());
-        assert!(
-            matches!(event, Some(Event::Refused { id: Some(_), .. })),
-            "{event:?}"
-        );
+        assert!(matches!(event, Some(Event::Refused { id: Some(_), .. })), "{event:?}");
         assert!(server.poll_transmit().is_some());
     }
 
@@ -160,10 +139,7 @@ fn only_what_is_signed_is_answered() {
     let now = Instant::now();
     server.receive(package(Kind::Data, &b"\0\x07\x05a.b"[..]), now);
     let event = server.poll_event(now);
-    assert!(
-        matches!(event, Some(Event::Refused { id: None, .. })),
-        "{event:?}"
-    );
+    assert!(matches!(event, Some(Event::Refused { id: None, .. })), "{event:?}");
     assert_eq!(server.poll_transmit(), None);
 
     let attack = WireRoute::Text("a.b.constructor".into());
@@ -178,39 +154,20 @@ fn a_schema_may_have_a_field_for_the_signature() {
     } }"#;
     let protos = Protos::parse(schema, schema).unwrap();
     let signed = json!({ "x": 1, "s": "hello", "__crypto__": HELLO }).to_string();
-    let body = protos
-        .server("a.b.c")
-        .unwrap()
-        .encode(signed.as_bytes(), Strings::Utf8)
-        .unwrap();
-    let tables = Tables {
-        dictionary: None,
-        protos: Some(protos.into()),
-    };
+    let body = protos.server("a.b.c").unwrap().encode(signed.as_bytes(), Strings::Utf8).unwrap();
+    let tables = Tables { dictionary: None, protos: Some(protos.into()) };
     let mut server = working(&rsa(), tables);
-    let Some(Event::Message(message)) = ask(&mut server, body) else {
-        panic!("not taken")
-    };
+    let Some(Event::Message(message)) = ask(&mut server, body) else { panic!("not taken") };
     assert_eq!(message.body, r#"{"x":1,"s":"hello"}"#);
     let event = ask(&mut server, "\u{ff}");
-    assert!(
-        is_dropped(&mut server, event),
-        "a body that does not decode"
-    );
+    assert!(is_dropped(&mut server, event), "a body that does not decode");
 }
 
 #[test]
 fn a_client_without_a_key_is_refused() {
-    for sys in [
-        json!({ "type": "t" }),
-        json!({ "rsa": 5 }),
-        json!({ "rsa": null }),
-    ] {
+    for sys in [json!({ "type": "t" }), json!({ "rsa": 5 }), json!({ "rsa": null })] {
         let (mut server, event) = greeted(&sys, Tables::default());
-        assert!(matches!(
-            event,
-            Some(Event::Close(CloseReason::BadHandshake))
-        ));
+        assert!(matches!(event, Some(Event::Close(CloseReason::BadHandshake))));
         let answer = server.poll_transmit().unwrap();
         assert_eq!(answer, package(Kind::Handshake, r#"{"code":500}"#));
     }

@@ -47,12 +47,7 @@ fn closes(server: &mut Server) -> CloseReason {
 /// What the original client writes.
 fn text(id: u32, route: &str, body: &str) -> String {
     let units = u8::try_from(route.encode_utf16().count()).unwrap();
-    let head: String = id
-        .to_be_bytes()
-        .into_iter()
-        .chain([units])
-        .map(char::from)
-        .collect();
+    let head: String = id.to_be_bytes().into_iter().chain([units]).map(char::from).collect();
     head + route + body
 }
 
@@ -73,10 +68,7 @@ fn the_application_is_asked_before_anything_is_read() {
     server.accept(None, now);
     assert!(matches!(server.poll_event(now), Some(Event::Ready)));
     assert!(matches!(server.poll_event(now), Some(Event::Message(_))));
-    assert_eq!(
-        (server.poll_transmit(), server.poll_timeout()),
-        (None, None)
-    );
+    assert_eq!((server.poll_transmit(), server.poll_timeout()), (None, None));
 }
 
 #[test]
@@ -109,16 +101,8 @@ fn a_text_that_cannot_be_read_is_refused() {
         ("\0\0\0", "malformed: the id is cut off", false),
         ("\0\0\u{100}\0", "malformed: an id over 4294967295", false),
         ("\0\0\0\x07", "malformed: the route is cut off", false),
-        (
-            "\0\0\0\x07\u{100}",
-            "malformed: the route is cut off",
-            false,
-        ),
-        (
-            "\0\0\0\x07\x05a.b",
-            "malformed: the route is cut off",
-            false,
-        ),
+        ("\0\0\0\x07\u{100}", "malformed: the route is cut off", false),
+        ("\0\0\0\x07\x05a.b", "malformed: the route is cut off", false),
         ("\0\0\0\x07\x01😀", "malformed: the route is cut off", false),
         (
             "\0\0\0\x07\0",
@@ -135,15 +119,9 @@ fn a_text_that_cannot_be_read_is_refused() {
         let Some(Event::Refused { id, reason: told }) = say(&mut server, said) else {
             panic!("{said:?}")
         };
-        assert_eq!(
-            (told.to_string().as_str(), id.is_some()),
-            (reason, answered)
-        );
+        assert_eq!((told.to_string().as_str(), id.is_some()), (reason, answered));
         let answer = server.poll_transmit();
-        assert_eq!(
-            answer,
-            answered.then(|| r#"{"id":7,"body":{"code":500}}"#.into())
-        );
+        assert_eq!(answer, answered.then(|| r#"{"id":7,"body":{"code":500}}"#.into()));
         message(&mut server, &text(1, "a.b.c", "{}"));
     }
 }
@@ -155,10 +133,7 @@ fn whoever_calls_a_constructor_is_kicked() {
         panic!("not closed")
     };
     assert_eq!(reason, CloseReason::Attack);
-    assert_eq!(
-        server.poll_transmit(),
-        Some(r#"{"route":"onKick","reason":"attack"}"#.into())
-    );
+    assert_eq!(server.poll_transmit(), Some(r#"{"route":"onKick","reason":"attack"}"#.into()));
     assert!(server.poll_event(Instant::now()).is_none());
 }
 
@@ -186,10 +161,7 @@ fn every_limit_is_named_by_its_error() {
     let now = Instant::now();
     let mut longest = working();
     longest.receive(vec![b'a'; 65536].into(), now);
-    assert!(matches!(
-        longest.poll_event(now),
-        Some(Event::Refused { .. })
-    ));
+    assert!(matches!(longest.poll_event(now), Some(Event::Refused { .. })));
     longest.receive(vec![b'a'; 65537].into(), now);
     let reason = closes(&mut longest).to_string();
     assert_eq!(reason, "a package of 65537 bytes, where 65536 are allowed");

@@ -66,10 +66,7 @@ impl Hybrid {
     /// When the port is taken, or not ours to take.
     pub async fn bind(addr: impl ToSocketAddrs, config: HybridConfig) -> io::Result<Hybrid> {
         let listener = TcpListener::bind(addr).await?;
-        Ok(Hybrid {
-            listener,
-            config: Arc::new(config),
-        })
+        Ok(Hybrid { listener, config: Arc::new(config) })
     }
 
     /// Where it listens: the port that was given for port 0.
@@ -92,16 +89,11 @@ impl Listener for Hybrid {
                     // A client that is gone already fails these; whoever reads will find out.
                     let _ = stream.set_nodelay(true);
                     if let Some(idle) = self.config.keepalive {
-                        let keepalive = TcpKeepalive::new()
-                            .with_time(idle)
-                            .with_interval(PROBE_INTERVAL);
+                        let keepalive =
+                            TcpKeepalive::new().with_time(idle).with_interval(PROBE_INTERVAL);
                         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
                     }
-                    return Ok(HybridIncoming {
-                        stream,
-                        peer,
-                        config: self.config.clone(),
-                    });
+                    return Ok(HybridIncoming { stream, peer, config: self.config.clone() });
                 }
                 // That was about one client, not about us.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
@@ -130,11 +122,7 @@ impl Incoming for HybridIncoming {
     }
 
     async fn open(self) -> Result<HybridWire, OpenError> {
-        let HybridIncoming {
-            mut stream,
-            mut peer,
-            config,
-        } = self;
+        let HybridIncoming { mut stream, mut peer, config } = self;
         if config.proxies.begins_with_header(peer)
             && let Some(client) = proxy::read_header(&mut stream).await?
         {

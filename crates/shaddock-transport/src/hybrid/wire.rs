@@ -165,10 +165,7 @@ where
     }
 
     fn unsent(&self) -> usize {
-        let pinged = self
-            .websocket
-            .as_ref()
-            .and_then(|websocket| websocket.pinged.as_ref());
+        let pinged = self.websocket.as_ref().and_then(|websocket| websocket.pinged.as_ref());
         self.out.len() + pinged.map_or(0, |ping| 2 + ping.len())
     }
 
@@ -225,11 +222,7 @@ where
 {
     /// Reads once. An empty chunk says only that something happened.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        if self
-            .websocket
-            .as_ref()
-            .is_some_and(|websocket| websocket.pinged.is_some())
-        {
+        if self.websocket.as_ref().is_some_and(|websocket| websocket.pinged.is_some()) {
             // What can't be written now, or ever, is for the next flush to find.
             let _ = self.poll_flush(cx);
         }

@@ -13,9 +13,7 @@ pub(super) fn x_forwarded_for<'a>(
 ) -> Result<SocketAddr, NotAnAddress> {
     let nodes = values.rev().flat_map(|value| {
         let items = value.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        items
-            .filter(|item| !item.is_empty())
-            .map(|item| text(item).and_then(node))
+        items.filter(|item| !item.is_empty()).map(|item| text(item).and_then(node))
     });
     walk(peer, nodes, trusted)
 }
@@ -66,9 +64,7 @@ fn element(element: &str) -> Result<Option<SocketAddr>, NotAnAddress> {
         };
         if name.trim().eq_ignore_ascii_case("for") {
             let value = value.trim();
-            let bare = value
-                .strip_prefix('"')
-                .and_then(|value| value.strip_suffix('"'));
+            let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
             return node(bare.unwrap_or(value));
         }
     }
@@ -84,17 +80,12 @@ fn node(text: &str) -> Result<Option<SocketAddr>, NotAnAddress> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(Some(SocketAddr::new(address.to_canonical(), 0)));
     }
-    let bracketed = text
-        .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'));
+    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     if let Some(Ok(address)) = bracketed.map(str::parse::<Ipv6Addr>) {
         return Ok(Some(SocketAddr::new(address.to_canonical(), 0)));
     }
     let address: SocketAddr = text.parse().map_err(|_| NotAnAddress)?;
-    Ok(Some(SocketAddr::new(
-        address.ip().to_canonical(),
-        address.port(),
-    )))
+    Ok(Some(SocketAddr::new(address.ip().to_canonical(), address.port())))
 }
 
 /// Splits at a mark that is not within quotes. No value of interest has a quote in its quotes.
@@ -143,10 +134,7 @@ mod tests {
             (&["::ffff:192.0.2.1"], "192.0.2.1:0"),
             // What stands before the client was written by the client.
             (&["127.0.0.1, nonsense, 192.0.2.1,10.0.0.2 "], "192.0.2.1:0"),
-            (
-                &["1.1.1.1", "192.0.2.1", "10.0.0.2, 10.0.0.3"],
-                "192.0.2.1:0",
-            ),
+            (&["1.1.1.1", "192.0.2.1", "10.0.0.2, 10.0.0.3"], "192.0.2.1:0"),
             (&["1.1.1.1, 192.0.2.1, 2001:db8:f::1"], "192.0.2.1:0"),
             // All of them are ours: the one furthest away speaks for itself.
             (&["10.0.0.9, 10.0.0.2"], "10.0.0.9:0"),
@@ -154,25 +142,15 @@ mod tests {
             (&["unknown"], PROXY),
             (&[" , "], PROXY),
         ] {
-            assert_eq!(
-                by_x_forwarded_for(values).as_deref(),
-                Ok(client),
-                "{values:?}"
-            );
+            assert_eq!(by_x_forwarded_for(values).as_deref(), Ok(client), "{values:?}");
         }
-        for values in [
-            &["nonsense"][..],
-            &["192.0.2.1", "10.0.0.256"],
-            &["192.0.2.1:http"],
-            &["\u{fffd}"],
-        ] {
+        for values in
+            [&["nonsense"][..], &["192.0.2.1", "10.0.0.256"], &["192.0.2.1:http"], &["\u{fffd}"]]
+        {
             assert_eq!(by_x_forwarded_for(values), Err(NotAnAddress), "{values:?}");
         }
         let latin = [&b"192.0.2.\xb9"[..]].into_iter();
-        assert_eq!(
-            x_forwarded_for(PROXY.parse().unwrap(), latin, &proxies()),
-            Err(NotAnAddress)
-        );
+        assert_eq!(x_forwarded_for(PROXY.parse().unwrap(), latin, &proxies()), Err(NotAnAddress));
     }
 
     #[test]
@@ -180,33 +158,17 @@ mod tests {
         for (values, client) in [
             (&[][..], PROXY),
             (&["for=192.0.2.1"], "192.0.2.1:0"),
-            (
-                &["proto=https;For=\"192.0.2.1:77\" ;by=10.0.0.1"],
-                "192.0.2.1:77",
-            ),
-            (
-                &["for=\"[2001:db8:cafe::17]:4711\""],
-                "[2001:db8:cafe::17]:4711",
-            ),
-            (
-                &["for=nonsense, for=192.0.2.1, for=10.0.0.2"],
-                "192.0.2.1:0",
-            ),
-            (
-                &["for=192.0.2.1", "for=\"[2001:db8:f::1]\";host=\"a,b;c\""],
-                "192.0.2.1:0",
-            ),
+            (&["proto=https;For=\"192.0.2.1:77\" ;by=10.0.0.1"], "192.0.2.1:77"),
+            (&["for=\"[2001:db8:cafe::17]:4711\""], "[2001:db8:cafe::17]:4711"),
+            (&["for=nonsense, for=192.0.2.1, for=10.0.0.2"], "192.0.2.1:0"),
+            (&["for=192.0.2.1", "for=\"[2001:db8:f::1]\";host=\"a,b;c\""], "192.0.2.1:0"),
             (&["for=192.0.2.1, for=_hidden"], PROXY),
             (&["for=192.0.2.1, for=unknown, for=10.0.0.2"], "10.0.0.2:0"),
             (&["for=192.0.2.1, proto=https"], PROXY),
         ] {
             assert_eq!(by_forwarded(values).as_deref(), Ok(client), "{values:?}");
         }
-        for values in [
-            &["for=nonsense"][..],
-            &["for="],
-            &["for=1.1.1.1;x=\", for=192.0.2.1"],
-        ] {
+        for values in [&["for=nonsense"][..], &["for="], &["for=1.1.1.1;x=\", for=192.0.2.1"]] {
             assert_eq!(by_forwarded(values), Err(NotAnAddress), "{values:?}");
         }
     }

@@ -52,11 +52,7 @@ fn begins(bytes: &[u8], start: &[u8]) -> bool {
 
 /// `PROXY TCP4 192.0.2.1 10.0.0.1 5000 3010\r\n`
 fn decode_text(bytes: &[u8]) -> Decoded {
-    let line = match bytes
-        .iter()
-        .take(LONGEST_LINE)
-        .position(|byte| *byte == b'\n')
-    {
+    let line = match bytes.iter().take(LONGEST_LINE).position(|byte| *byte == b'\n') {
         Some(end) => &bytes[..=end],
         None if bytes.len() < LONGEST_LINE => return Ok(None),
         None => return Err("a PROXY line has no end"),
@@ -84,10 +80,7 @@ const LONGEST_LINE: usize = 107;
 fn address(family: &str, text: &str) -> Option<IpAddr> {
     match family {
         "TCP4" => text.parse::<Ipv4Addr>().ok().map(IpAddr::from),
-        _ => text
-            .parse::<Ipv6Addr>()
-            .ok()
-            .map(|address| address.to_canonical()),
+        _ => text.parse::<Ipv6Addr>().ok().map(|address| address.to_canonical()),
     }
 }
 
@@ -99,9 +92,8 @@ fn port(text: &str) -> Option<u16> {
 
 /// Signature, version and command, family, length of the rest; then addresses, and what else the proxy has to say.
 fn decode_binary(bytes: &[u8]) -> Decoded {
-    let Some((&[version, family, high, low], rest)) = bytes
-        .get(SIGNATURE.len()..)
-        .and_then(<[u8]>::split_first_chunk)
+    let Some((&[version, family, high, low], rest)) =
+        bytes.get(SIGNATURE.len()..).and_then(<[u8]>::split_first_chunk)
     else {
         return Ok(None);
     };
@@ -160,36 +152,21 @@ mod tests {
         binary(
             0x21,
             TCP_OVER_IPV4,
-            &[
-                192, 0, 2, 1, 10, 0, 0, 1, 0x13, 0x88, 0x0b, 0xc2, 0x04, 0, 1, 7,
-            ],
+            &[192, 0, 2, 1, 10, 0, 0, 1, 0x13, 0x88, 0x0b, 0xc2, 0x04, 0, 1, 7],
         )
     }
 
     fn over_ipv6() -> Vec<u8> {
         let from: Ipv6Addr = "2001:db8::1".parse().unwrap();
-        binary(
-            0x21,
-            TCP_OVER_IPV6,
-            &[&from.octets()[..], &[0; 16], &[0, 99, 0, 1]].concat(),
-        )
+        binary(0x21, TCP_OVER_IPV6, &[&from.octets()[..], &[0; 16], &[0, 99, 0, 1]].concat())
     }
 
     #[test]
     fn a_header_tells_the_client_and_where_it_ends() {
         for (header, client) in [
-            (
-                b"PROXY TCP4 192.0.2.1 10.0.0.1 5000 3010\r\n".to_vec(),
-                Some("192.0.2.1:5000"),
-            ),
-            (
-                b"PROXY TCP6 2001:db8::1 ::1 99 3010\r\n".to_vec(),
-                Some("[2001:db8::1]:99"),
-            ),
-            (
-                b"PROXY TCP6 ::ffff:192.0.2.1 ::1 0 0\r\n".to_vec(),
-                Some("192.0.2.1:0"),
-            ),
+            (b"PROXY TCP4 192.0.2.1 10.0.0.1 5000 3010\r\n".to_vec(), Some("192.0.2.1:5000")),
+            (b"PROXY TCP6 2001:db8::1 ::1 99 3010\r\n".to_vec(), Some("[2001:db8::1]:99")),
+            (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 0 0\r\n".to_vec(), Some("192.0.2.1:0")),
             (b"PROXY UNKNOWN\r\n".to_vec(), None),
             (b"PROXY UNKNOWN whatever stands here\r\n".to_vec(), None),
             (over_ipv4(), Some("192.0.2.1:5000")),
@@ -231,11 +208,7 @@ mod tests {
             binary(0x21, TCP_OVER_IPV6, &[0; 35]),
             binary(0x21, TCP_OVER_IPV4, &[0; LONGEST_REST + 1]),
         ] {
-            assert!(
-                decode(&bytes).is_err(),
-                "{:?}",
-                String::from_utf8_lossy(&bytes)
-            );
+            assert!(decode(&bytes).is_err(), "{:?}", String::from_utf8_lossy(&bytes));
         }
     }
 

@@ -59,10 +59,9 @@ pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let pem = read(file)?;
     let found: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
-        Ok(found) if found.is_empty() => Err(TlsError::Missing {
-            file: file.to_owned(),
-            what: "certificate",
-        }),
+        Ok(found) if found.is_empty() => {
+            Err(TlsError::Missing { file: file.to_owned(), what: "certificate" })
+        }
         Ok(found) => Ok(found),
         Err(error) => Err(not_pem(file, &error)),
     }
@@ -104,10 +103,7 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         let encrypted = String::from_utf8_lossy(&pem).contains("ENCRYPTED");
         match error {
             _ if encrypted => TlsError::Encrypted { file },
-            PemError::NoItemsFound => TlsError::Missing {
-                file,
-                what: "private key",
-            },
+            PemError::NoItemsFound => TlsError::Missing { file, what: "private key" },
             other => not_pem(&file, &other),
         }
     })
@@ -120,10 +116,7 @@ fn not_pem(file: &Path, error: &PemError) -> TlsError {
         PemError::Base64Decode(_) => "a section holds something that is not base64".to_owned(),
         other => other.to_string(),
     };
-    TlsError::Pem {
-        file: file.to_owned(),
-        reason,
-    }
+    TlsError::Pem { file: file.to_owned(), reason }
 }
 
 /// Why clients will not believe a certificate now, if that is for its dates.
@@ -168,16 +161,11 @@ mod tests {
         let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let identity = CertifiedKey::from_der(chain, private, &provider()).unwrap();
         const YEAR: u64 = 365 * 24 * 60 * 60;
-        for (years, wrong) in [
-            (49, Some("is not valid yet")),
-            (50, None),
-            (52, Some("has expired")),
-        ] {
+        for (years, wrong) in
+            [(49, Some("is not valid yet")), (50, None), (52, Some("has expired"))]
+        {
             let now = Duration::from_secs(years * YEAR + YEAR / 2);
-            assert_eq!(
-                wrong_dates(&identity, UnixTime::since_unix_epoch(now)),
-                wrong
-            );
+            assert_eq!(wrong_dates(&identity, UnixTime::since_unix_epoch(now)), wrong);
         }
     }
 }

@@ -188,10 +188,7 @@ pub enum TlsError {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(file).map_err(|source| TlsError::Read {
-        file: file.to_owned(),
-        source,
-    })
+    std::fs::read(file).map_err(|source| TlsError::Read { file: file.to_owned(), source })
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -66,9 +66,7 @@ impl Trust {
             .expect("the provider knows the suites of both versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Trust {
-            config: Arc::new(config),
-        }
+        Trust { config: Arc::new(config) }
     }
 
     /// Shakes hands with a server that must prove to be `host`.

@@ -86,11 +86,7 @@ impl UdpListener {
         // All clients share it. The kernel gives as much of this as it allows, and what is there now is enough to run.
         let _ = SockRef::from(&socket).set_recv_buffer_size(KERNEL_BUFFER);
         let _ = SockRef::from(&socket).set_send_buffer_size(KERNEL_BUFFER);
-        let shared = Shared {
-            socket,
-            clients: Clients::default(),
-            losses: Arc::default(),
-        };
+        let shared = Shared { socket, clients: Clients::default(), losses: Arc::default() };
         Ok(UdpListener {
             shared: Arc::new(shared),
             config,

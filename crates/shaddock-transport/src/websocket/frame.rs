@@ -81,12 +81,7 @@ impl Head {
                 None => return Ok(None),
             },
         };
-        let head = Head {
-            fin: first & 0x80 != 0,
-            opcode,
-            mask,
-            len,
-        };
+        let head = Head { fin: first & 0x80 != 0, opcode, mask, len };
         Ok(Some((head, bytes.len() - rest.len())))
     }
 
@@ -152,24 +147,14 @@ mod tests {
     use super::*;
 
     fn head(len: u64, mask: Option<[u8; 4]>) -> Head {
-        Head {
-            fin: true,
-            opcode: Opcode::Binary,
-            mask,
-            len,
-        }
+        Head { fin: true, opcode: Opcode::Binary, mask, len }
     }
 
     #[test]
     fn lengths_take_the_shortest_form() {
-        for (len, size) in [
-            (0, 2),
-            (125, 2),
-            (126, 4),
-            (65_535, 4),
-            (65_536, 10),
-            (u64::MAX >> 1, 10),
-        ] {
+        for (len, size) in
+            [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10), (u64::MAX >> 1, 10)]
+        {
             let mut out = BytesMut::new();
             head(len, None).encode(&mut out);
             assert_eq!(out.len(), size, "length {len}");
@@ -184,11 +169,7 @@ mod tests {
             let whole = head(len, Some([1, 2, 3, 4]));
             whole.encode(&mut out);
             for cut in 0..out.len() {
-                assert_eq!(
-                    Head::decode(&out[..cut]),
-                    Ok(None),
-                    "length {len}, cut at {cut}"
-                );
+                assert_eq!(Head::decode(&out[..cut]), Ok(None), "length {len}, cut at {cut}");
             }
             assert_eq!(Head::decode(&out), Ok(Some((whole, out.len()))));
         }
@@ -200,9 +181,6 @@ mod tests {
         assert_eq!(Head::decode(&[0x92, 0]), Err(Violation::ReservedBits));
         assert_eq!(Head::decode(&[0x83, 0]), Err(Violation::ReservedOpcode(3)));
         assert_eq!(Head::decode(&[0x8f, 0]), Err(Violation::ReservedOpcode(15)));
-        assert_eq!(
-            Head::decode(&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0]),
-            Err(Violation::Length)
-        );
+        assert_eq!(Head::decode(&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0]), Err(Violation::Length));
     }
 }

@@ -22,11 +22,7 @@ mod tests {
     fn a_mask_goes_on_where_it_stopped_at_every_cut() {
         let whole: Vec<u8> = (0..40).collect();
         let mask = [0x11, 0x22, 0x33, 0x44];
-        let expected: Vec<u8> = whole
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(b, m)| b ^ m)
-            .collect();
+        let expected: Vec<u8> = whole.iter().zip(mask.iter().cycle()).map(|(b, m)| b ^ m).collect();
         for cut in 0..=whole.len() {
             let mut bytes = whole.clone();
             let mut turning = mask;

@@ -71,11 +71,7 @@ impl FrameReader {
 
     /// Reads all of `bytes`, unmasks what is payload and moves it together.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> Received {
-        let mut received = Received {
-            data: 0..0,
-            ping: None,
-            end: None,
-        };
+        let mut received = Received { data: 0..0, ping: None, end: None };
         let mut at = 0;
         while received.end.is_none() {
             match &mut self.frame {
@@ -149,11 +145,7 @@ impl FrameReader {
             Opcode::Text | Opcode::Binary if self.in_message => return Err(Violation::Interleaved),
             Opcode::Continuation | Opcode::Text | Opcode::Binary => self.in_message = !head.fin,
         }
-        self.frame = Some(Frame {
-            opcode: head.opcode,
-            mask: head.mask,
-            left: head.len,
-        });
+        self.frame = Some(Frame { opcode: head.opcode, mask: head.mask, left: head.len });
         Ok(len - had)
     }
 }
@@ -230,10 +222,7 @@ mod tests {
     fn cut_at_every_byte_the_same_comes_out() {
         let bytes = conversation();
         let whole = read(&bytes, &[]);
-        assert_eq!(
-            whole.0,
-            [b"one ".as_slice(), &[b'x'; 300], b" two"].concat()
-        );
+        assert_eq!(whole.0, [b"one ".as_slice(), &[b'x'; 300], b" two"].concat());
         assert_eq!(whole.1.as_deref(), Some(b"there?".as_slice()));
         assert_eq!(whole.2, Some(End::Close(Some(1001))));
         for cut in 0..bytes.len() {

@@ -25,10 +25,7 @@ impl FrameWriter {
             Role::Client => RandomState::new().hash_one(0) | 1,
             Role::Server => 0,
         };
-        FrameWriter {
-            seed,
-            closed: false,
-        }
+        FrameWriter { seed, closed: false }
     }
 
     /// Writes one whole frame.
@@ -38,13 +35,7 @@ impl FrameWriter {
         }
         let mask = self.mask();
         out.reserve(Head::MAX + payload.len());
-        Head {
-            fin: true,
-            opcode,
-            mask,
-            len: payload.len() as u64,
-        }
-        .encode(out);
+        Head { fin: true, opcode, mask, len: payload.len() as u64 }.encode(out);
         let start = out.len();
         out.put_slice(payload);
         if let Some(mut mask) = mask {

@@ -28,10 +28,7 @@ async fn what_begins_no_protocol_is_closed() {
         let (incoming, mut client) = dial().await;
         client.write_all(&[first]).await.unwrap();
         let error = incoming.open().await.unwrap_err();
-        assert!(
-            matches!(error, OpenError::Unknown(byte) if byte == first),
-            "{error}"
-        );
+        assert!(matches!(error, OpenError::Unknown(byte) if byte == first), "{error}");
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     }
 }
@@ -51,10 +48,7 @@ async fn a_silent_client_keeps_nobody_from_being_accepted() {
     let mut client = TcpStream::connect(&addr).await.unwrap();
     client.write_all(&[1]).await.unwrap();
     assert!(hybrid.accept().await.unwrap().open().await.is_ok());
-    assert!(
-        silent.open().now_or_never().is_none(),
-        "it is waited for until the caller has enough"
-    );
+    assert!(silent.open().now_or_never().is_none(), "it is waited for until the caller has enough");
 }
 
 #[tokio::test]
@@ -101,17 +95,10 @@ async fn the_clients_side_speaks_tcp() {
     let mut wire = hybrid.accept().await.unwrap().open().await.unwrap();
     assert_eq!(receive_exact(&mut wire, 4).await, [1, 0, 0, 0]);
     drop(hybrid);
-    assert!(
-        shaddock_transport::connect_tcp(&addr).await.is_err(),
-        "nobody listens any more"
-    );
+    assert!(shaddock_transport::connect_tcp(&addr).await.is_err(), "nobody listens any more");
 }
 
 #[test]
 fn an_idle_wire_is_small() {
-    assert!(
-        size_of::<HybridWire>() <= 256,
-        "{} bytes",
-        size_of::<HybridWire>()
-    );
+    assert!(size_of::<HybridWire>() <= 256, "{} bytes", size_of::<HybridWire>());
 }

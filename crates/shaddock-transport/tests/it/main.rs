@@ -24,11 +24,7 @@ async fn receive_exact(wire: &mut impl Wire, len: usize) -> Vec<u8> {
     let mut all = Vec::new();
     while all.len() < len {
         all.extend_from_slice(
-            &wire
-                .receive()
-                .await
-                .expect("the wire ended")
-                .expect("the wire broke"),
+            &wire.receive().await.expect("the wire ended").expect("the wire broke"),
         );
     }
     all

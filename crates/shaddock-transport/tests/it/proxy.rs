@@ -10,15 +10,9 @@ const UPGRADE: &str = "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websock
 
 /// A port that believes proxies in these networks, and the address of it.
 async fn behind(trusted: &str, proxy_protocol: bool) -> (Hybrid, String) {
-    let proxies = Proxies {
-        trusted: trusted.parse().unwrap(),
-        proxy_protocol,
-        ..Proxies::default()
-    };
-    let config = HybridConfig {
-        proxies,
-        ..HybridConfig::default()
-    };
+    let proxies =
+        Proxies { trusted: trusted.parse().unwrap(), proxy_protocol, ..Proxies::default() };
+    let config = HybridConfig { proxies, ..HybridConfig::default() };
     listen(config).await
 }
 
@@ -48,18 +42,12 @@ async fn a_header_of_the_proxy_protocol_says_who_speaks() {
         let package = [header, &[1, 0, 0, 0]].concat();
         let (wire, _client) = say(&mut place, &[&package]).await;
         let mut wire = wire.unwrap();
-        assert_eq!(
-            (wire.kind(), wire.peer().to_string().as_str()),
-            ("tcp", "192.0.2.1:5000")
-        );
+        assert_eq!((wire.kind(), wire.peer().to_string().as_str()), ("tcp", "192.0.2.1:5000"));
         assert_eq!(receive_exact(&mut wire, 4).await, [1, 0, 0, 0]);
 
-        let request = [
-            header,
-            UPGRADE.as_bytes(),
-            b"X-Forwarded-For: 192.0.2.99\r\n\r\n\x82\x82\0\0\0\0hi",
-        ]
-        .concat();
+        let request =
+            [header, UPGRADE.as_bytes(), b"X-Forwarded-For: 192.0.2.99\r\n\r\n\x82\x82\0\0\0\0hi"]
+                .concat();
         let bytes: Vec<&[u8]> = request.chunks(1).collect();
         let (wire, _client) = say(&mut place, &bytes).await;
         let mut wire = wire.unwrap();
@@ -92,11 +80,7 @@ async fn a_proxy_that_speaks_for_itself_is_the_peer() {
 #[tokio::test]
 async fn a_trusted_proxy_that_sends_no_header_is_closed() {
     let mut place = behind("127.0.0.1", true).await;
-    for first in [
-        &[1, 0, 0, 0][..],
-        UPGRADE.as_bytes(),
-        b"PROXY TCP4 nonsense\r\n",
-    ] {
+    for first in [&[1, 0, 0, 0][..], UPGRADE.as_bytes(), b"PROXY TCP4 nonsense\r\n"] {
         let (wire, mut client) = say(&mut place, &[first]).await;
         assert!(matches!(wire, Err(OpenError::Proxy { .. })), "{wire:?}");
         // Closed with something unread or not, there is no answer.
@@ -113,16 +97,10 @@ async fn nobody_else_is_believed() {
     let (wire, client) = say(&mut place, &[request.as_bytes()]).await;
     assert_eq!(wire.unwrap().peer(), client.local_addr().unwrap());
     let mut client = TcpStream::connect(&place.1).await.unwrap();
-    client
-        .write_all(b"PROXY TCP4 192.0.2.1 10.0.0.1 5000 3010\r\n")
-        .await
-        .unwrap();
+    client.write_all(b"PROXY TCP4 192.0.2.1 10.0.0.1 5000 3010\r\n").await.unwrap();
     client.shutdown().await.unwrap();
     let refused = place.0.accept().await.unwrap().open().await;
-    assert!(
-        matches!(refused, Err(OpenError::Refused { status: 400, .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(OpenError::Refused { status: 400, .. })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -133,11 +111,7 @@ async fn a_header_of_http_says_who_speaks() {
     assert_eq!(wire.unwrap().peer().to_string(), "192.0.2.1:0");
 
     let (wire, client) = say(&mut place, &[UPGRADE.as_bytes(), b"\r\n"]).await;
-    assert_eq!(
-        wire.unwrap().peer(),
-        client.local_addr().unwrap(),
-        "there is no header"
-    );
+    assert_eq!(wire.unwrap().peer(), client.local_addr().unwrap(), "there is no header");
 
     let request = format!("{UPGRADE}X-Forwarded-For: somebody\r\n\r\n");
     let mut client = TcpStream::connect(&place.1).await.unwrap();
@@ -150,14 +124,8 @@ async fn a_header_of_http_says_who_speaks() {
     };
     let incoming = place.0.accept().await.unwrap();
     let (answer, wire) = tokio::join!(talk, incoming.open());
-    assert!(
-        answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
-        "{answer}"
-    );
-    assert!(
-        matches!(wire, Err(OpenError::Refused { status: 400, .. })),
-        "{wire:?}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(matches!(wire, Err(OpenError::Refused { status: 400, .. })), "{wire:?}");
 }
 
 #[tokio::test]

@@ -35,19 +35,14 @@ impl Files {
     fn issue(&self) {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "an authority of the tests");
+        params.distinguished_name.push(DnType::CommonName, "an authority of the tests");
         let key = KeyPair::generate().unwrap();
         let authority = params.self_signed(&key).unwrap();
         let issuer = Issuer::new(params, key);
 
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names)
-            .unwrap()
-            .signed_by(&key, &issuer)
-            .unwrap();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
         self.write("authority.pem", &authority.pem());
         self.write("cert.pem", &certificate.pem());
         self.write("key.pem", &key.serialize_pem());
@@ -72,10 +67,7 @@ impl Files {
     /// A port with this certificate, and its number.
     async fn listen(&self) -> (Hybrid, Arc<Tls>, u16) {
         let tls = Arc::new(self.load().unwrap());
-        let config = HybridConfig {
-            tls: Some(tls.clone()),
-            ..HybridConfig::default()
-        };
+        let config = HybridConfig { tls: Some(tls.clone()), ..HybridConfig::default() };
         let (hybrid, _) = listen(config).await;
         let port = hybrid.local_addr().unwrap().port();
         (hybrid, tls, port)
@@ -120,10 +112,7 @@ async fn foreign(
         .with_no_client_auth();
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
-        .unwrap()
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }
 
 /// A message each way.
@@ -154,11 +143,7 @@ async fn one_port_speaks_websocket_and_tcp_inside_tls() {
     let (mut hybrid, _, port) = files.listen().await;
     let trust = files.trust();
     for (url, kind, name) in [
-        (
-            format!("wss://localhost:{port}/path"),
-            "wss",
-            Some("localhost"),
-        ),
+        (format!("wss://localhost:{port}/path"), "wss", Some("localhost")),
         (format!("tls://localhost:{port}"), "tls", Some("localhost")),
         // An address is no name.
         (format!("tls://127.0.0.1:{port}"), "tls", None),
@@ -267,26 +252,17 @@ async fn a_certificate_is_swapped_under_a_hundred_clients() {
 async fn while_the_files_do_not_fit_the_old_certificate_stays() {
     let files = Files::new("do_not_fit");
     let (mut hybrid, tls, port) = files.listen().await;
-    let (trust, key) = (
-        files.trust(),
-        fs::read_to_string(files.path("key.pem")).unwrap(),
-    );
+    let (trust, key) = (files.trust(), fs::read_to_string(files.path("key.pem")).unwrap());
     files.issue();
     let new_key = fs::read_to_string(files.path("key.pem")).unwrap();
     files.write("key.pem", &format!("{key}\n"));
-    assert!(matches!(
-        tls.reload_if_changed(),
-        Err(TlsError::Mismatch { .. })
-    ));
+    assert!(matches!(tls.reload_if_changed(), Err(TlsError::Mismatch { .. })));
     assert!(!tls.reload_if_changed().unwrap(), "said once");
     let url = format!("wss://localhost:{port}");
     connected(&mut hybrid, &url, &trust).await;
 
     fs::remove_file(files.path("key.pem")).unwrap();
-    assert!(matches!(
-        tls.reload_if_changed(),
-        Err(TlsError::Read { .. })
-    ));
+    assert!(matches!(tls.reload_if_changed(), Err(TlsError::Read { .. })));
     files.write("key.pem", &new_key);
     assert!(tls.reload_if_changed().unwrap());
     connected(&mut hybrid, &url, &files.trust()).await;
@@ -314,31 +290,19 @@ fn what_is_wrong_with_the_files_is_said_in_a_sentence() {
             &key,
             "the certificate in CERT can't be used: invalid peer certificate: BadEncoding",
         ),
-        (
-            &certificate,
-            &certificate,
-            "KEY holds no private key in PEM form",
-        ),
+        (&certificate, &certificate, "KEY holds no private key in PEM form"),
         (
             &certificate,
             no_base64,
             "KEY is no PEM file: a section holds something that is not base64",
         ),
-        (
-            &certificate,
-            locked,
-            "the key in KEY is encrypted: it must be stored without a password",
-        ),
+        (&certificate, locked, "the key in KEY is encrypted: it must be stored without a password"),
         (
             &certificate,
             no_key,
             "the private key in KEY can't be used: unexpected error: failed to parse private key as RSA, ECDSA, or EdDSA",
         ),
-        (
-            &certificate,
-            &other,
-            "the key in KEY does not fit the certificate in CERT",
-        ),
+        (&certificate, &other, "the key in KEY does not fit the certificate in CERT"),
     ] {
         files.write("cert.pem", certificate);
         files.write("key.pem", key);
@@ -349,14 +313,8 @@ fn what_is_wrong_with_the_files_is_said_in_a_sentence() {
     }
     let nowhere = Tls::load(files.path("none.pem"), files.path("key.pem")).unwrap_err();
     assert!(matches!(&nowhere, TlsError::Read { file, .. } if *file == files.path("none.pem")));
-    assert!(
-        nowhere.to_string().ends_with("none.pem can't be read"),
-        "{nowhere}"
-    );
-    assert!(matches!(
-        Trust::authorities(files.path("key.pem")),
-        Err(TlsError::Missing { .. })
-    ));
+    assert!(nowhere.to_string().ends_with("none.pem can't be read"), "{nowhere}");
+    assert!(matches!(Trust::authorities(files.path("key.pem")), Err(TlsError::Missing { .. })));
 }
 
 #[tokio::test]
@@ -390,17 +348,9 @@ async fn who_speaks_no_tls_gets_no_wire() {
 async fn addresses_without_tls_or_without_a_port_are_refused() {
     let files = Files::new("addresses");
     let trust = files.trust();
-    for url in [
-        "ws://localhost:1",
-        "tls://localhost",
-        "tls://localhost:1/path",
-        "localhost:1",
-    ] {
+    for url in ["ws://localhost:1", "tls://localhost", "tls://localhost:1/path", "localhost:1"] {
         let connected = connect_tls(url, &trust).await;
-        assert!(
-            matches!(connected, Err(ConnectError::Url)),
-            "{url}: {connected:?}"
-        );
+        assert!(matches!(connected, Err(ConnectError::Url)), "{url}: {connected:?}");
     }
 }
 
@@ -410,22 +360,13 @@ async fn plain_http_inside_tls_is_told_what_this_port_is() {
     let (mut hybrid, _, port) = files.listen().await;
     let client = async {
         let mut client = foreign(&files, port, ALL_VERSIONS).await;
-        client
-            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            .await
-            .unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
         answer
     };
     let server = async { hybrid.accept().await.unwrap().open().await.map(drop) };
     let (answer, server) = tokio::join!(client, server);
-    assert!(
-        answer.starts_with("HTTP/1.1 426 Upgrade Required\r\n"),
-        "{answer}"
-    );
-    assert!(
-        matches!(server, Err(OpenError::Refused { status: 426, .. })),
-        "{server:?}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{answer}");
+    assert!(matches!(server, Err(OpenError::Refused { status: 426, .. })), "{server:?}");
 }

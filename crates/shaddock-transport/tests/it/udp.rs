@@ -8,9 +8,7 @@ use super::*;
 
 /// A port for datagrams, and the address of it.
 async fn bind(unproven: usize) -> (UdpListener, String) {
-    let listener = UdpListener::bind("127.0.0.1:0", UdpConfig { unproven })
-        .await
-        .unwrap();
+    let listener = UdpListener::bind("127.0.0.1:0", UdpConfig { unproven }).await.unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     (listener, addr)
 }
@@ -37,10 +35,7 @@ async fn connected(listener: &mut UdpListener, addr: &str) -> (UdpSocket, UdpWir
 }
 
 async fn receive(wire: &mut UdpWire) -> Bytes {
-    wire.receive()
-        .await
-        .expect("the wire ended")
-        .expect("the wire broke")
+    wire.receive().await.expect("the wire ended").expect("the wire broke")
 }
 
 async fn read(socket: &UdpSocket) -> Vec<u8> {
@@ -146,11 +141,7 @@ async fn of_those_who_did_not_answer_yet_the_oldest_is_forgotten() {
     let (_second, mut to_second) = connected(&mut listener, &addr).await;
     let (_third, mut to_third) = connected(&mut listener, &addr).await;
 
-    assert_eq!(
-        receive(&mut to_oldest).await,
-        "still here",
-        "what came is told"
-    );
+    assert_eq!(receive(&mut to_oldest).await, "still here", "what came is told");
     let error = to_oldest.receive().await.unwrap().unwrap_err();
     assert!(matches!(error, WireError::Io(_)), "{error:?}");
     assert!(to_oldest.receive().await.is_none());
@@ -258,9 +249,5 @@ async fn one_that_said_nothing_since_the_last_ping_shows_no_sign_of_life() {
 
 #[test]
 fn an_idle_wire_is_small() {
-    assert!(
-        size_of::<UdpWire>() <= 128,
-        "{} bytes",
-        size_of::<UdpWire>()
-    );
+    assert!(size_of::<UdpWire>() <= 128, "{} bytes", size_of::<UdpWire>());
 }

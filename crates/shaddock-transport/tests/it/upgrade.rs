@@ -31,10 +31,7 @@ fn status(error: &OpenError) -> u16 {
 
 #[tokio::test]
 async fn a_plain_request_is_told_what_this_port_is() {
-    let config = HybridConfig {
-        banner: "pomelo lives here".to_owned(),
-        ..HybridConfig::default()
-    };
+    let config = HybridConfig { banner: "pomelo lives here".to_owned(), ..HybridConfig::default() };
     let (answer, error) = ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", config).await;
     assert_eq!(
         answer,
@@ -67,10 +64,7 @@ async fn a_page_from_elsewhere_is_refused() {
 
     let (mut hybrid, addr) = listen(config).await;
     let mut client = TcpStream::connect(addr).await.unwrap();
-    client
-        .write_all(request("https://game.example").as_bytes())
-        .await
-        .unwrap();
+    client.write_all(request("https://game.example").as_bytes()).await.unwrap();
     assert!(hybrid.accept().await.unwrap().open().await.is_ok());
 }
 
@@ -115,16 +109,10 @@ async fn frames_right_behind_the_head_are_not_lost() {
 
 #[tokio::test]
 async fn a_client_says_what_it_was_refused_with() {
-    let config = HybridConfig {
-        origins: Some(Vec::new()),
-        ..HybridConfig::default()
-    };
+    let config = HybridConfig { origins: Some(Vec::new()), ..HybridConfig::default() };
     let (mut hybrid, addr) = listen(config).await;
     let url = format!("ws://{addr}/with space");
-    assert!(matches!(
-        connect_websocket(&url).await,
-        Err(ConnectError::Url)
-    ));
+    assert!(matches!(connect_websocket(&url).await, Err(ConnectError::Url)));
 
     // A server that speaks HTTP, but not this.
     let server = async {
@@ -140,15 +128,9 @@ async fn a_client_says_what_it_was_refused_with() {
     let url = format!("ws://{}", plain.local_addr().unwrap());
     let server = async {
         let (mut stream, _) = plain.accept().await.unwrap();
-        stream
-            .write_all(b"HTTP/1.1 404 Not Found\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n").await.unwrap();
         stream
     };
     let (client, _stream) = tokio::join!(connect_websocket(&url), server);
-    assert!(
-        matches!(client, Err(ConnectError::Refused(Some(404)))),
-        "{client:?}"
-    );
+    assert!(matches!(client, Err(ConnectError::Refused(Some(404)))), "{client:?}");
 }

@@ -96,10 +96,7 @@ async fn each_chunk_is_one_message_though_all_leave_in_one_write() {
     assert_eq!(wire.unsent(), 100 * 12, "an empty chunk is nothing");
     wire.flush().await.unwrap();
     for number in 0..100_u8 {
-        assert_eq!(
-            client.next().await.unwrap().unwrap(),
-            Message::binary(vec![number; 10])
-        );
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::binary(vec![number; 10]));
     }
 }
 
@@ -120,18 +117,12 @@ async fn text_and_fragments_and_empty_messages_are_bytes_like_any() {
 #[tokio::test]
 async fn a_ping_is_answered_without_the_callers_doing() {
     let (mut wire, mut client) = served().await;
-    client
-        .send(Message::Ping("are you there".into()))
-        .await
-        .unwrap();
+    client.send(Message::Ping("are you there".into())).await.unwrap();
     let answer = tokio::select! {
         answer = client.next() => answer,
         received = wire.receive() => panic!("there was nothing to receive: {received:?}"),
     };
-    assert_eq!(
-        answer.unwrap().unwrap(),
-        Message::Pong("are you there".into())
-    );
+    assert_eq!(answer.unwrap().unwrap(), Message::Pong("are you there".into()));
 }
 
 #[tokio::test]
@@ -159,10 +150,7 @@ async fn a_ping_of_ours_asks_for_a_sign_of_life() {
     wire.flush().await.unwrap();
     // Another implementation answers while it reads.
     let answer = async {
-        assert_eq!(
-            client.next().await.unwrap().unwrap(),
-            Message::Ping(Bytes::new())
-        );
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::Ping(Bytes::new()));
         client.flush().await.unwrap();
         client.send(Message::binary(vec![1])).await.unwrap();
     };
@@ -179,10 +167,7 @@ async fn a_close_is_answered_at_once_with_its_code() {
     ] {
         let (mut wire, mut client) = served().await;
         client.send(Message::binary(vec![9])).await.unwrap();
-        let close = sent.map(|code| CloseFrame {
-            code,
-            reason: "because".into(),
-        });
+        let close = sent.map(|code| CloseFrame { code, reason: "because".into() });
         client.close(close).await.unwrap();
         assert_eq!(receive_exact(&mut wire, 1).await, [9]);
         assert!(wire.receive().await.is_none());
@@ -202,10 +187,7 @@ async fn our_close_comes_after_what_was_sent() {
     let (mut wire, mut client) = served().await;
     wire.send(&Bytes::from_static(b"kick"));
     wire.close().await.unwrap();
-    assert_eq!(
-        client.next().await.unwrap().unwrap(),
-        Message::binary(&b"kick"[..])
-    );
+    assert_eq!(client.next().await.unwrap().unwrap(), Message::binary(&b"kick"[..]));
     let Message::Close(Some(close)) = client.next().await.unwrap().unwrap() else {
         panic!("no close")
     };
@@ -225,18 +207,12 @@ async fn rules_that_are_broken_close_with_1002() {
         (vec![0x89, 0xfe, 0, 126, 0, 0, 0, 0], Violation::LongControl),
         (frame(0x09, b"half a ping"), Violation::FragmentedControl),
         (frame(0x80, b"of what?"), Violation::NothingToContinue),
-        (
-            [frame(0x02, b"begun"), frame(0x82, b"again")].concat(),
-            Violation::Interleaved,
-        ),
+        ([frame(0x02, b"begun"), frame(0x82, b"again")].concat(), Violation::Interleaved),
         (frame(0x88, &[3]), Violation::CloseCode),
         (frame(0x88, &1005_u16.to_be_bytes()), Violation::CloseCode),
     ] {
         let (mut wire, mut client) = rude().await;
-        client
-            .write_all(&[frame(0x82, b"well said"), bytes].concat())
-            .await
-            .unwrap();
+        client.write_all(&[frame(0x82, b"well said"), bytes].concat()).await.unwrap();
         let mut before = Vec::new();
         let error = loop {
             match wire.receive().await.unwrap() {
@@ -244,10 +220,7 @@ async fn rules_that_are_broken_close_with_1002() {
                 Err(error) => break error,
             }
         };
-        assert!(
-            before.starts_with(b"well said"),
-            "what came before the fault is told"
-        );
+        assert!(before.starts_with(b"well said"), "what came before the fault is told");
         assert!(
             matches!(error, WireError::Protocol(found) if found == violation),
             "{violation}: {error:?}"
@@ -264,17 +237,11 @@ async fn rules_that_are_broken_close_with_1002() {
 async fn a_huge_claim_costs_nothing() {
     let (mut wire, mut client) = rude().await;
     // 2^62 bytes, of which three come.
-    client
-        .write_all(&[0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3])
-        .await
-        .unwrap();
+    client.write_all(&[0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3]).await.unwrap();
     assert_eq!(receive_exact(&mut wire, 3).await, [1, 2, 3]);
     drop(client);
     let error = wire.receive().await.unwrap().unwrap_err();
-    assert!(
-        matches!(error, WireError::Io(_)),
-        "it ended in the middle of a frame: {error:?}"
-    );
+    assert!(matches!(error, WireError::Io(_)), "it ended in the middle of a frame: {error:?}");
 }
 
 #[tokio::test]

@@ -65,10 +65,7 @@ struct Front {
 
 impl Channels {
     pub(crate) fn new(pusher: Pusher) -> Channels {
-        Channels(Arc::new(Registry {
-            rooms: Mutex::default(),
-            pusher,
-        }))
+        Channels(Arc::new(Registry { rooms: Mutex::default(), pusher }))
     }
 
     /// The channel `name`, made if there is none.
@@ -78,35 +75,23 @@ impl Channels {
             Some(room) => room.clone(),
             None => {
                 let name: Arc<str> = name.into();
-                let room = Arc::new(Room {
-                    name: name.clone(),
-                    state: Mutex::default(),
-                });
+                let room = Arc::new(Room { name: name.clone(), state: Mutex::default() });
                 rooms.insert(name, room.clone());
                 room
             }
         };
-        Channel {
-            registry: self.0.clone(),
-            room,
-        }
+        Channel { registry: self.0.clone(), room }
     }
 
     /// The channel `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<Channel> {
         let room = lock(&self.0.rooms).get(name)?.clone();
-        Some(Channel {
-            registry: self.0.clone(),
-            room,
-        })
+        Some(Channel { registry: self.0.clone(), room })
     }
 
     /// The names of all channels.
     pub fn names(&self) -> Vec<String> {
-        lock(&self.0.rooms)
-            .keys()
-            .map(|name| name.to_string())
-            .collect()
+        lock(&self.0.rooms).keys().map(|name| name.to_string()).collect()
     }
 
     /// How many channels there are.
@@ -124,10 +109,7 @@ impl Channels {
         let body = self.0.pusher.encode(route, body)?;
         let mut fronts: FxHashMap<&ServerId, Vec<SessionId>> = FxHashMap::default();
         for member in members {
-            fronts
-                .entry(&member.frontend)
-                .or_default()
-                .push(member.session);
+            fronts.entry(&member.frontend).or_default().push(member.session);
         }
         let mut sent = Ok(());
         for (frontend, sessions) in fronts {
@@ -142,11 +124,8 @@ impl Channels {
         let rooms: Vec<_> = lock(&self.0.rooms).values().cloned().collect();
         let mut lost = Vec::new();
         for room in rooms {
-            let channel = Channel {
-                registry: self.0.clone(),
-                room,
-            };
-            let members = channel.with(|state| state.lose_front(frontend));
+            let channel = Channel { registry: self.0.clone(), room };
+            let members = channel.with_leaving(|state| state.lose_front(frontend));
             lost.extend(members.into_iter().map(|member| (channel.clone(), member)));
         }
         lost
@@ -166,7 +145,7 @@ impl Channel {
 
     /// Lets a member in. Says whether they were outside.
     pub fn join(&self, member: Member) -> bool {
-        self.live().with(|state| state.join(member))
+        self.inside(|state| state.join(member.clone()))
     }
 
     /// Tells those inside, then lets the member in, in one step: the newcomer does not hear
@@ -179,13 +158,13 @@ impl Channel {
     pub fn join_telling(&self, member: Member, route: &str, body: &impl Serialize) -> Result<bool> {
         let pusher = &self.registry.pusher;
         let body = pusher.encode(route, body)?;
-        Ok(self.live().with(|state| {
+        Ok(self.inside(|state| {
             if state.has(&member) {
                 return false;
             }
             // A front-end that can't be reached now loses its members in a moment.
             let _ = state.push(pusher, route, &body);
-            state.join(member)
+            state.join(member.clone())
         }))
     }
 
@@ -265,75 +244,84 @@ impl Channel {
         let body = pusher.encode(route, body)?;
         self.with(|state| {
             let Some(places) = state.members.get(uid) else {
-                return Err(Fault::new(
-                    500,
-                    format!("{uid} is not in {}", self.room.name),
-                ));
+                return Err(Fault::new(500, format!("{uid} is not in {}", self.room.name)));
             };
+            let mut sent = Ok(());
             for (frontend, session) in places {
-                pusher.push_to(frontend, &[*session], route, &body)?;
+                let told = pusher.push_to(frontend, &[*session], route, &body);
+                sent = sent.and(told);
             }
-            Ok(())
+            sent
         })
     }
 
     /// Takes the channel away, with everybody in it.
     pub fn destroy(&self) {
+        let room = self.current();
         let mut rooms = lock(&self.registry.rooms);
-        let mut state = lock(&self.room.state);
-        *state = State {
-            gone: true,
-            ..State::default()
-        };
-        remove(&mut rooms, &self.room);
+        *lock(&room.state) = State { gone: true, ..State::default() };
+        remove(&mut rooms, &room);
+    }
+
+    /// The room that has this channel's name: another one, if this was taken away and opened again.
+    fn current(&self) -> Arc<Room> {
+        let gone = lock(&self.room.state).gone;
+        let other = gone.then(|| lock(&self.registry.rooms).get(self.name()).cloned());
+        other.flatten().unwrap_or_else(|| self.room.clone())
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        act(&mut lock(&self.room.state))
+        act(&mut lock(&self.current().state))
     }
 
     /// As `with`, for what may empty the channel.
     fn with_leaving<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        let (result, freed) = self.with(|state| {
-            let result = act(state);
-            (
-                result,
-                state.count == 0 && state.free_when_empty && !state.gone,
-            )
-        });
+        let room = self.current();
+        let (result, freed) = {
+            let mut state = lock(&room.state);
+            let result = act(&mut state);
+            (result, state.is_free())
+        };
         if freed {
             let mut rooms = lock(&self.registry.rooms);
-            let mut state = lock(&self.room.state);
+            let mut state = lock(&room.state);
             // Somebody may have come in between.
-            if state.count == 0 {
+            if state.is_free() {
                 state.gone = true;
-                remove(&mut rooms, &self.room);
+                remove(&mut rooms, &room);
             }
         }
         result
     }
 
-    /// This channel, or the one that has its name now if this one was taken away.
-    fn live(&self) -> Channel {
-        let mut channel = self.clone();
-        while channel.with(|state| state.gone) {
-            channel = Channels(self.registry.clone()).open(&self.room.name);
+    /// As `with`, for what somebody comes in by: never in a room that was taken away.
+    fn inside<R>(&self, act: impl Fn(&mut State) -> R) -> R {
+        loop {
+            let room = self.current();
+            let mut state = lock(&room.state);
+            if !state.gone {
+                return act(&mut state);
+            }
+            let free_when_empty = state.free_when_empty;
+            drop(state);
+            let again = Channels(self.registry.clone()).open(self.name());
+            lock(&again.room.state).free_when_empty |= free_when_empty;
         }
-        channel
     }
 }
 
 /// Takes `room` out of the registry, unless another has its name by now.
 fn remove(rooms: &mut FxHashMap<Arc<str>, Arc<Room>>, room: &Arc<Room>) {
-    if rooms
-        .get(&room.name)
-        .is_some_and(|other| Arc::ptr_eq(other, room))
-    {
+    if rooms.get(&room.name).is_some_and(|other| Arc::ptr_eq(other, room)) {
         rooms.remove(&room.name);
     }
 }
 
 impl State {
+    fn is_free(&self) -> bool {
+        self.count == 0 && self.free_when_empty && !self.gone
+    }
+
     fn has(&self, member: &Member) -> bool {
         self.members.get(&member.uid).is_some_and(|places| {
             places.iter().any(|(frontend, session)| {
@@ -346,23 +334,12 @@ impl State {
         if self.has(&member) {
             return false;
         }
-        let Member {
-            uid,
-            frontend,
-            session,
-        } = member;
-        self.members
-            .entry(uid.clone())
-            .or_default()
-            .push((frontend.clone(), session));
+        let Member { uid, frontend, session } = member;
+        self.members.entry(uid.clone()).or_default().push((frontend.clone(), session));
         let front = match self.fronts.iter().position(|front| front.id == frontend) {
             Some(at) => &mut self.fronts[at],
             None => {
-                self.fronts.push(Front {
-                    id: frontend,
-                    members: Vec::new(),
-                    packed: None,
-                });
+                self.fronts.push(Front { id: frontend, members: Vec::new(), packed: None });
                 let last = self.fronts.len() - 1;
                 &mut self.fronts[last]
             }
@@ -385,14 +362,8 @@ impl State {
                 self.members.remove(&member.uid);
             }
         }
-        if let Some(front) = self
-            .fronts
-            .iter_mut()
-            .find(|front| front.id == member.frontend)
-        {
-            front
-                .members
-                .retain(|(_, session)| *session != member.session);
+        if let Some(front) = self.fronts.iter_mut().find(|front| front.id == member.frontend) {
+            front.members.retain(|(uid, session)| *session != member.session || *uid != member.uid);
             front.packed = None;
         }
         self.fronts.retain(|front| !front.members.is_empty());
@@ -401,14 +372,21 @@ impl State {
     }
 
     fn lose_front(&mut self, frontend: &ServerId) -> Vec<Member> {
-        let lost: Vec<Member> = self
-            .all()
-            .filter(|member| member.frontend == *frontend)
-            .collect();
-        for member in &lost {
-            self.leave(member);
+        let Some(at) = self.fronts.iter().position(|front| front.id == *frontend) else {
+            return Vec::new();
+        };
+        let front = self.fronts.remove(at);
+        self.count -= front.members.len();
+        for (uid, _) in &front.members {
+            if let Some(places) = self.members.get_mut(uid) {
+                places.retain(|(other, _)| other != frontend);
+                if places.is_empty() {
+                    self.members.remove(uid);
+                }
+            }
         }
-        lost
+        let member = |(uid, session)| Member { uid, frontend: front.id.clone(), session };
+        front.members.into_iter().map(member).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = Member> {

@@ -1,10 +1,12 @@
 //! Pushing: a body is encoded once, and each front-end gets one message.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use shaddock_cluster::Node;
 use shaddock_protocol::pomelo::Protos;
 use shaddock_protocol::text;
 
@@ -14,21 +16,36 @@ use crate::rpc::caller::Caller;
 use crate::rpc::envelope::{self, Push, Tell, To};
 use crate::telemetry::PushMetrics;
 
+/// Where pushes for the sessions of one server go.
+pub(crate) trait Deliver: Send + Sync {
+    /// Leaves a push for those of our sessions it is meant for.
+    fn deliver(&self, route: &str, body: &Bytes, to: &To<'_>);
+}
+
 /// Sends pushes on behalf of one server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Pusher {
     caller: Caller,
     protos: Arc<Protos>,
     metrics: PushMetrics,
+    /// The server's own sessions, if it is a front-end: they are reached at once, so that what a
+    /// handler pushes to them arrives before its answer.
+    own: Arc<OnceLock<Weak<dyn Deliver>>>,
 }
 
 impl Pusher {
     pub(crate) fn new(caller: Caller, protos: Arc<Protos>, metrics: PushMetrics) -> Pusher {
-        Pusher {
-            caller,
-            protos,
-            metrics,
-        }
+        Pusher { caller, protos, metrics, own: Arc::default() }
+    }
+
+    /// The server's place in the cluster.
+    pub(crate) fn node(&self) -> &Node {
+        self.caller.node()
+    }
+
+    /// From now on pushes to our own sessions go there. Said once.
+    pub(crate) fn deliver_own(&self, own: Weak<dyn Deliver>) {
+        let _ = self.own.set(own);
     }
 
     /// Writes a body as JSON, and sees to it that it fits the route's schema, if there is one.
@@ -49,7 +66,7 @@ impl Pusher {
         body: &Bytes,
     ) -> Result<()> {
         let packed = envelope::pack_sessions(sessions.iter().copied());
-        self.send(frontend, &Self::packed(route, body, To::Sessions(&packed))?)
+        self.push_packed(frontend, &packed, route, body)
     }
 
     /// Pushes to a ready list of sessions.
@@ -60,10 +77,7 @@ impl Pusher {
         route: &str,
         body: &Bytes,
     ) -> Result<()> {
-        self.send(
-            frontend,
-            &Self::packed(route, body, To::Sessions(sessions))?,
-        )
+        self.send([frontend], route, body, To::Sessions(sessions))
     }
 
     /// Pushes to every session of `uid`, wherever it is.
@@ -74,7 +88,7 @@ impl Pusher {
         route: &str,
         body: &Bytes,
     ) -> Result<()> {
-        self.send_all(frontends, &Self::packed(route, body, To::Uid(uid))?)
+        self.send(frontends, route, body, To::Uid(uid))
     }
 
     /// Pushes to every session that has these settings.
@@ -86,31 +100,44 @@ impl Pusher {
         route: &str,
         body: &Bytes,
     ) -> Result<()> {
-        self.send_all(
-            frontends,
-            &Self::packed(route, body, To::All { with, unbound })?,
-        )
+        self.send(frontends, route, body, To::All { with, unbound })
     }
 
-    fn packed(route: &str, body: &Bytes, to: To<'_>) -> Result<Bytes> {
+    /// Gives the first reason why one front-end could not be reached; the others are all the same.
+    fn send<'a>(
+        &self,
+        frontends: impl IntoIterator<Item = &'a ServerId>,
+        route: &str,
+        body: &Bytes,
+        to: To<'_>,
+    ) -> Result<()> {
+        let node = self.caller.node();
         let push = Push { route, body, to };
-        Ok(envelope::pack(&Tell::Push(push))?)
-    }
-
-    fn send_all(&self, frontends: &[ServerId], packed: &Bytes) -> Result<()> {
+        let mut packed = None;
         let mut sent = Ok(());
         for frontend in frontends {
-            let told = self.send(frontend, packed);
-            sent = sent.and(told);
+            self.metrics.sent.increment(1);
+            if *frontend == node.peer().id {
+                if let Some(own) = self.own.get().and_then(Weak::upgrade) {
+                    own.deliver(route, body, &push.to);
+                }
+                continue;
+            }
+            let packed = match &packed {
+                Some(packed) => packed,
+                None => &*packed.insert(envelope::pack(&Tell::Push(push.clone()))?),
+            };
+            if let Err(error) = node.cast(frontend, packed) {
+                self.metrics.unsent.increment(1);
+                sent = sent.and(Err(error.into()));
+            }
         }
         sent
     }
+}
 
-    fn send(&self, frontend: &ServerId, packed: &Bytes) -> Result<()> {
-        self.metrics.sent.increment(1);
-        self.caller.node().cast(frontend, packed).map_err(|error| {
-            self.metrics.unsent.increment(1);
-            Fault::from(error)
-        })
+impl fmt::Debug for Pusher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pusher").finish_non_exhaustive()
     }
 }

@@ -9,16 +9,8 @@ use super::{Config, ConfigError, suggest};
 impl Config {
     /// Sections for servers that aren't there are no errors: they may be there in another environment.
     pub(super) fn check_sections(&mut self, kinds: &Sections, servers: &Sections) {
-        let by_kind: Vec<_> = self
-            .servers
-            .iter()
-            .map(|s| (&s.kind[..], s.frontend))
-            .collect();
-        let by_id: Vec<_> = self
-            .servers
-            .iter()
-            .map(|s| (&s.id[..], s.frontend))
-            .collect();
+        let by_kind: Vec<_> = self.servers.iter().map(|s| (&s.kind[..], s.frontend)).collect();
+        let by_id: Vec<_> = self.servers.iter().map(|s| (&s.id[..], s.frontend)).collect();
         for (section, names, known) in [("kind", kinds, by_kind), ("server", servers, by_id)] {
             for name in names.keys() {
                 let meant: Vec<bool> = known
@@ -33,8 +25,7 @@ impl Config {
                     Some(near) => format!("is not in servers.json: did you mean `{near}`?"),
                     None => "is not in servers.json".to_owned(),
                 };
-                self.warnings
-                    .push(format!("shaddock.toml: [{section}.{name}] {what}"));
+                self.warnings.push(format!("shaddock.toml: [{section}.{name}] {what}"));
             }
         }
     }
@@ -81,9 +72,5 @@ fn machine(host: &str) -> String {
         Ok(ip) => ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST || ip.is_unspecified(),
         Err(_) => host.eq_ignore_ascii_case("localhost"),
     };
-    if this {
-        "localhost".into()
-    } else {
-        host.to_ascii_lowercase()
-    }
+    if this { "localhost".into() } else { host.to_ascii_lowercase() }
 }

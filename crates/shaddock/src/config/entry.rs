@@ -42,8 +42,7 @@ impl Entry {
 
     /// A text that must be there.
     pub(super) fn text(&self, key: &str) -> Result<String, ConfigError> {
-        self.optional_text(key)?
-            .ok_or_else(|| self.error(format!("`{key}` is missing")))
+        self.optional_text(key)?.ok_or_else(|| self.error(format!("`{key}` is missing")))
     }
 
     pub(super) fn optional_text(&self, key: &str) -> Result<Option<String>, ConfigError> {
@@ -114,13 +113,9 @@ impl Entry {
 /// Ids of servers and names of kinds are letters, digits, `-` and `_`.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     if !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     {
         return Ok(());
     }
-    Err(format!(
-        "is {name:?}, it should be of letters, digits, `-` and `_`"
-    ))
+    Err(format!("is {name:?}, it should be of letters, digits, `-` and `_`"))
 }

@@ -62,24 +62,15 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(super) fn invalid(place: impl Into<String>, reason: impl Into<String>) -> Self {
-        ConfigError::Invalid {
-            place: place.into(),
-            reason: reason.into(),
-        }
+        ConfigError::Invalid { place: place.into(), reason: reason.into() }
     }
 
     pub(super) fn json(file: &str, error: &serde_json::Error) -> Self {
         let (line, column) = (error.line(), error.column());
         let text = error.to_string();
-        let reason = text
-            .strip_suffix(&format!(" at line {line} column {column}"))
-            .unwrap_or(&text);
-        ConfigError::Syntax {
-            file: file.into(),
-            line,
-            column,
-            reason: reason.into(),
-        }
+        let reason =
+            text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+        ConfigError::Syntax { file: file.into(), line, column, reason: reason.into() }
     }
 
     pub(super) fn toml(file: &str, text: &str, error: &toml::de::Error) -> Self {

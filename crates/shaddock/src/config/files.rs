@@ -63,19 +63,13 @@ impl Sources<'_> {
                     return Ok(None);
                 }
                 Err(source) => {
-                    return Err(ConfigError::Unreadable {
-                        file: folder.join(path),
-                        source,
-                    });
+                    return Err(ConfigError::Unreadable { file: folder.join(path), source });
                 }
             },
         };
         // Editors on Windows put a byte order mark in front, which no parser here likes.
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
-        Ok(Some(File {
-            name: self.shown(path),
-            text,
-        }))
+        Ok(Some(File { name: self.shown(path), text }))
     }
 
     /// How a person would name the file at `path`.
@@ -102,10 +96,7 @@ impl Sources<'_> {
             if let Some(ours) = environments.remove(self.environment) {
                 return Ok(Some(Json { file, value: ours }));
             }
-            if ["development", "production"]
-                .iter()
-                .any(|usual| environments.contains_key(*usual))
-            {
+            if ["development", "production"].iter().any(|usual| environments.contains_key(*usual)) {
                 return Err(ConfigError::NoEnvironment {
                     file,
                     environment: self.environment.into(),

@@ -54,11 +54,7 @@ pub(super) fn resolve(layers: &toml::Table, server: &Server) -> Result<Frontend,
     let error = |reason: String| ConfigError::invalid(&place, reason);
 
     let mut table = toml::Table::new();
-    for path in [
-        &["frontend"][..],
-        &["kind", &server.kind],
-        &["server", &server.id],
-    ] {
+    for path in [&["frontend"][..], &["kind", &server.kind], &["server", &server.id]] {
         if let Some(layer) = at(layers, path) {
             merge(&mut table, layer.clone());
         }
@@ -68,9 +64,7 @@ pub(super) fn resolve(layers: &toml::Table, server: &Server) -> Result<Frontend,
         .map_err(|cause: toml::de::Error| error(suggest::explain(cause.message())))?;
 
     let Some(client_port) = server.client_port else {
-        return Err(error(
-            "a front-end needs a `clientPort` in servers.json".into(),
-        ));
+        return Err(error("a front-end needs a `clientPort` in servers.json".into()));
     };
     Ok(Frontend {
         listen: listen(options.bind, &server.host, client_port),
@@ -85,8 +79,7 @@ pub(super) fn resolve(layers: &toml::Table, server: &Server) -> Result<Frontend,
 }
 
 fn at<'a>(table: &'a toml::Table, path: &[&str]) -> Option<&'a toml::Table> {
-    path.iter()
-        .try_fold(table, |table, key| table.get(*key)?.as_table())
+    path.iter().try_fold(table, |table, key| table.get(*key)?.as_table())
 }
 
 /// A `host` may be a name or another machine's view of this one, so only loopback is listened on as it is.
@@ -136,30 +129,18 @@ fn origins(origins: Vec<String>) -> Result<Option<Vec<String>>, String> {
             ));
         }
     }
-    Ok(Some(
-        origins
-            .iter()
-            .map(|origin| origin.to_ascii_lowercase())
-            .collect(),
-    ))
+    Ok(Some(origins.iter().map(|origin| origin.to_ascii_lowercase()).collect()))
 }
 
 fn limits(limits: Limits, max_connections: Option<usize>) -> Result<Limits, String> {
     /// The length of a package has three bytes.
     const LONGEST: usize = 0xff_ffff;
 
-    let limits = Limits {
-        connections: max_connections.unwrap_or(limits.connections),
-        ..limits
-    };
+    let limits = Limits { connections: max_connections.unwrap_or(limits.connections), ..limits };
     for (name, value, most) in [
         ("package", limits.package, LONGEST),
         ("handshake-package", limits.handshake_package, LONGEST),
-        (
-            "connections-per-address",
-            limits.connections_per_address,
-            usize::MAX,
-        ),
+        ("connections-per-address", limits.connections_per_address, usize::MAX),
         ("outbound-messages", limits.outbound_messages, usize::MAX),
         ("outbound-bytes", limits.outbound_bytes, usize::MAX),
     ] {
@@ -167,9 +148,7 @@ fn limits(limits: Limits, max_connections: Option<usize>) -> Result<Limits, Stri
             return Err(format!("`limits.{name}` is 0, which lets nothing through"));
         }
         if value > most {
-            return Err(format!(
-                "`limits.{name}` is {value}, the wire allows {most}"
-            ));
+            return Err(format!("`limits.{name}` is {value}, the wire allows {most}"));
         }
     }
     Ok(limits)

@@ -141,19 +141,12 @@ impl Config {
         overrides: &Overrides,
     ) -> Result<Self, ConfigError> {
         let environment = choose_environment(environment, |name| std::env::var(name).ok());
-        let mut sources = Sources {
-            files,
-            environment: &environment,
-            warnings: Vec::new(),
-        };
+        let mut sources = Sources { files, environment: &environment, warnings: Vec::new() };
 
         let layers = overrides.apply(read_toml(&sources)?)?;
-        let options: Options = layers
-            .clone()
-            .try_into()
-            .map_err(|error: toml::de::Error| {
-                ConfigError::invalid("shaddock.toml", suggest::explain(error.message()))
-            })?;
+        let options: Options = layers.clone().try_into().map_err(|error: toml::de::Error| {
+            ConfigError::invalid("shaddock.toml", suggest::explain(error.message()))
+        })?;
         let servers = servers::read(&mut sources)?;
         let master = pomelo::master(&mut sources)?;
 
@@ -165,10 +158,7 @@ impl Config {
             dictionary: pomelo::dictionary(&mut sources)?,
             client_protos: pomelo::protos(&sources, "clientProtos.json")?,
             server_protos: pomelo::protos(&sources, "serverProtos.json")?,
-            metrics: master
-                .as_ref()
-                .filter(|_| options.metrics.enabled)
-                .map(Master::listen),
+            metrics: master.as_ref().filter(|_| options.metrics.enabled).map(Master::listen),
             servers,
             master,
             requests: options.requests,

@@ -112,10 +112,7 @@ pub struct Requests {
 
 impl Default for Requests {
     fn default() -> Self {
-        Self {
-            deadline: Duration::from_secs(10),
-            lane: 256,
-        }
+        Self { deadline: Duration::from_secs(10), lane: 256 }
     }
 }
 
@@ -130,9 +127,7 @@ pub struct Remotes {
 
 impl Default for Remotes {
     fn default() -> Self {
-        Self {
-            deadline: Duration::from_secs(5),
-        }
+        Self { deadline: Duration::from_secs(5) }
     }
 }
 
@@ -147,9 +142,7 @@ pub struct Stop {
 
 impl Default for Stop {
     fn default() -> Self {
-        Self {
-            deadline: Duration::from_secs(10),
-        }
+        Self { deadline: Duration::from_secs(10) }
     }
 }
 
@@ -177,10 +170,7 @@ pub struct Cluster {
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self {
-            name: "shaddock".into(),
-            urls: Vec::new(),
-        }
+        Self { name: "shaddock".into(), urls: Vec::new() }
     }
 }
 
@@ -194,9 +184,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            filter: "info".into(),
-        }
+        Self { filter: "info".into() }
     }
 }
 
@@ -214,10 +202,7 @@ impl<'de> Deserialize<'de> for Bind {
             return Ok(Bind { ip, port: None });
         }
         match text.parse::<SocketAddr>() {
-            Ok(address) => Ok(Bind {
-                ip: address.ip(),
-                port: Some(address.port()),
-            }),
+            Ok(address) => Ok(Bind { ip: address.ip(), port: Some(address.port()) }),
             Err(_) => Err(de::Error::custom(format!(
                 "{text:?} is no address to listen on, such as \"0.0.0.0\", \"127.0.0.1:3050\" or \"[::]:3050\""
             ))),

@@ -44,11 +44,7 @@ impl Overrides {
                     .split("__")
                     .map(|key| key.to_ascii_lowercase().replace('_', "-"))
                     .collect();
-                Some(Override {
-                    source: name,
-                    path,
-                    text,
-                })
+                Some(Override { source: name, path, text })
             })
             .collect();
         // The environment has no order of its own; the same variables should give the same errors.
@@ -63,11 +59,7 @@ impl Overrides {
     pub fn set(mut self, path: &str, value: &str) -> Self {
         let source = format!("--set {path}");
         let path = path.split('.').map(str::to_owned).collect();
-        self.0.push(Override {
-            source,
-            path,
-            text: value.to_owned(),
-        });
+        self.0.push(Override { source, path, text: value.to_owned() });
         self
     }
 

@@ -26,9 +26,7 @@ impl Master {
     pub fn listen(&self) -> SocketAddr {
         let ip = match self.host.as_str() {
             "localhost" => Ipv4Addr::LOCALHOST.into(),
-            host => host
-                .parse::<IpAddr>()
-                .unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            host => host.parse::<IpAddr>().unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
         };
         SocketAddr::new(ip, self.port)
     }
@@ -111,27 +109,19 @@ pub(super) fn stand_by_masters(sources: &mut Sources<'_>) -> Result<Vec<Master>,
         return Ok(Vec::new());
     };
     let mut whole = Entry::new(json.file.clone(), json.value)?;
-    let list = whole
-        .map
-        .remove("masterha")
-        .ok_or_else(|| whole.error("`masterha` is missing"))?;
+    let list = whole.map.remove("masterha").ok_or_else(|| whole.error("`masterha` is missing"))?;
     sources.warnings.push(format!(
         "{}: not used: no server needs a master, so none needs a stand-by",
         json.file
     ));
-    Entry::list(&json.file, "masterha", list)?
-        .into_iter()
-        .map(one_master)
-        .collect()
+    Entry::list(&json.file, "masterha", list)?.into_iter().map(one_master).collect()
 }
 
 fn one_master(entry: Entry) -> Result<Master, ConfigError> {
     Ok(Master {
         id: entry.name("id")?,
         host: entry.text("host")?,
-        port: entry
-            .port("port")?
-            .ok_or_else(|| entry.error("`port` is missing"))?,
+        port: entry.port("port")?.ok_or_else(|| entry.error("`port` is missing"))?,
     })
 }
 
@@ -146,9 +136,7 @@ pub(super) fn admin_users(sources: &mut Sources<'_>) -> Result<Vec<AdminUser>, C
             id: entry.text("id")?,
             username: entry.text("username")?,
             password: Secret(entry.text("password")?),
-            level: entry
-                .number("level")?
-                .ok_or_else(|| entry.error("`level` is missing"))?,
+            level: entry.number("level")?.ok_or_else(|| entry.error("`level` is missing"))?,
         };
         if !names.insert(user.username.clone()) {
             return Err(entry.error(format!("the username `{}` is given twice", user.username)));
@@ -173,17 +161,13 @@ pub(super) fn admin_servers(
         if !kinds.insert(kind.clone()) {
             return Err(entry.error(format!("the type `{kind}` is given twice")));
         }
-        tokens.push(AdminServer {
-            kind,
-            token: Secret(entry.text("token")?),
-        });
+        tokens.push(AdminServer { kind, token: Secret(entry.text("token")?) });
     }
     for server in servers {
         if kinds.insert(server.kind.clone()) {
-            sources.warnings.push(format!(
-                "{}: there is no token for `{}`",
-                json.file, server.kind
-            ));
+            sources
+                .warnings
+                .push(format!("{}: there is no token for `{}`", json.file, server.kind));
         }
     }
     Ok(Some(tokens))
@@ -208,14 +192,9 @@ pub(super) fn crons(
                 server.kind == kind && cron.server.as_ref().is_none_or(|id| *id == server.id)
             };
             if !servers.iter().any(|server| runs(&server)) {
-                sources
-                    .warnings
-                    .push(format!("{}: no server runs this", entry.place));
+                sources.warnings.push(format!("{}: no server runs this", entry.place));
             }
-            entry.near_misses(
-                &["id", "time", "action", "serverId", "once"],
-                &mut sources.warnings,
-            );
+            entry.near_misses(&["id", "time", "action", "serverId", "once"], &mut sources.warnings);
             crons.push(cron);
         }
     }
@@ -232,11 +211,7 @@ fn cron(entry: &Entry, kind: &str) -> Result<Cron, ConfigError> {
         once: entry.flag("once")?,
     };
     let fields: Vec<&str> = cron.time.split_whitespace().collect();
-    let known = |field: &str| {
-        field
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b"*,-/".contains(&b))
-    };
+    let known = |field: &str| field.bytes().all(|b| b.is_ascii_digit() || b"*,-/".contains(&b));
     if fields.len() != 6 || !fields.iter().all(|field| known(field)) {
         return Err(entry.error(format!(
             "`time` is {:?}, it should be six fields (second, minute, hour, day, month, day of the week), \
@@ -248,10 +223,7 @@ fn cron(entry: &Entry, kind: &str) -> Result<Cron, ConfigError> {
         Some((file, method)) if !file.is_empty() && !method.is_empty() && !method.contains('.') => {
             Ok(cron)
         }
-        _ => Err(entry.error(format!(
-            "`action` is {:?}, it should be `file.method`",
-            cron.action
-        ))),
+        _ => Err(entry.error(format!("`action` is {:?}, it should be `file.method`", cron.action))),
     }
 }
 
@@ -266,16 +238,10 @@ pub(super) fn dictionary(sources: &mut Sources<'_>) -> Result<Vec<String>, Confi
             .into_iter()
             .map(|route| match route {
                 Value::String(route) if !route.is_empty() => Ok(route),
-                other => Err(ConfigError::invalid(
-                    &json.file,
-                    format!("{other} is no route"),
-                )),
+                other => Err(ConfigError::invalid(&json.file, format!("{other} is no route"))),
             })
             .collect(),
-        _ => Err(ConfigError::invalid(
-            json.file,
-            "should be a list of routes",
-        )),
+        _ => Err(ConfigError::invalid(json.file, "should be a list of routes")),
     }
 }
 
@@ -287,10 +253,9 @@ pub(super) fn protos(sources: &Sources<'_>, name: &str) -> Result<Option<Protos>
 /// Files that are pomelo's and have no meaning here.
 pub(super) fn acknowledge(sources: &mut Sources<'_>) -> Result<(), ConfigError> {
     if let Some(file) = sources.find("log4js.json")? {
-        sources.warnings.push(format!(
-            "{}: not used: what to log is `log.filter` of shaddock.toml",
-            file.name
-        ));
+        sources
+            .warnings
+            .push(format!("{}: not used: what to log is `log.filter` of shaddock.toml", file.name));
     }
     Ok(())
 }

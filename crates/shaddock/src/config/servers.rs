@@ -61,10 +61,7 @@ const KEYS: &[&str] = &[
     "args",
 ];
 const REFUSED: &[(&str, &str)] = &[
-    (
-        "cpu",
-        "one process uses all cores; bind it from outside if you must",
-    ),
+    ("cpu", "one process uses all cores; bind it from outside if you must"),
     ("args", "these are options for node"),
 ];
 
@@ -72,11 +69,7 @@ const REFUSED: &[(&str, &str)] = &[
 pub(super) fn read(sources: &mut Sources<'_>) -> Result<Vec<Server>, ConfigError> {
     const NAME: &str = "servers.json";
     let Some(json) = sources.json(NAME)? else {
-        let looked = format!(
-            "{} and {}",
-            sources.shown(NAME),
-            sources.shown(&sources.own(NAME))
-        );
+        let looked = format!("{} and {}", sources.shown(NAME), sources.shown(&sources.own(NAME)));
         return Err(ConfigError::NoServers { looked });
     };
     let file = json.file;
@@ -109,10 +102,7 @@ pub(super) fn read(sources: &mut Sources<'_>) -> Result<Vec<Server>, ConfigError
     }
 
     if servers.is_empty() {
-        let reason = format!(
-            "has no servers for the environment `{}`",
-            sources.environment
-        );
+        let reason = format!("has no servers for the environment `{}`", sources.environment);
         return Err(ConfigError::invalid(file, reason));
     }
     let mut seen = HashMap::new();
@@ -140,36 +130,24 @@ fn expand(entry: Entry, kind: &str, clustered: &mut u64) -> Result<Vec<Entry>, C
         };
     };
     if !(1..=10_000).contains(&count) {
-        return Err(entry.error(format!(
-            "`clusterCount` is {count}, it should be 1 to 10000"
-        )));
+        return Err(entry.error(format!("`clusterCount` is {count}, it should be 1 to 10000")));
     }
 
     let mut entries = Vec::new();
     for i in 0..count {
         let mut map = entry.map.clone();
         map.shift_remove("clusterCount");
-        map.insert(
-            "id".into(),
-            format!("cluster-server-{kind}-{}", *clustered + i).into(),
-        );
+        map.insert("id".into(), format!("cluster-server-{kind}-{}", *clustered + i).into());
         for (key, value) in &mut map {
             let Some(base) = base(value) else { continue };
-            let Some(number) = base
-                .parse::<u64>()
-                .ok()
-                .and_then(|base| base.checked_add(i))
-            else {
-                return Err(entry.error(format!(
-                    "`{key}` is {value}, it should be a number and `++`"
-                )));
+            let Some(number) = base.parse::<u64>().ok().and_then(|base| base.checked_add(i)) else {
+                return Err(
+                    entry.error(format!("`{key}` is {value}, it should be a number and `++`"))
+                );
             };
             *value = number.into();
         }
-        entries.push(Entry {
-            place: entry.place.clone(),
-            map,
-        });
+        entries.push(Entry { place: entry.place.clone(), map });
     }
     *clustered += count;
     Ok(entries)
@@ -230,10 +208,6 @@ fn server(
     }
     entry.near_misses(KEYS, warnings);
 
-    let extra = entry
-        .map
-        .into_iter()
-        .filter(|(key, _)| !KEYS.contains(&key.as_str()))
-        .collect();
+    let extra = entry.map.into_iter().filter(|(key, _)| !KEYS.contains(&key.as_str())).collect();
     Ok(Server { extra, ..server })
 }

@@ -2,27 +2,12 @@
 
 /// Keys a reader may look for in `shaddock.toml` and that have their home elsewhere.
 const MOVED: &[(&str, &str)] = &[
-    (
-        "connections",
-        "it is `max-connections` of the server in servers.json",
-    ),
-    (
-        "max-connections",
-        "it belongs to the server in servers.json",
-    ),
-    (
-        "host",
-        "it belongs to servers.json or master.json; where to listen is `bind`",
-    ),
+    ("connections", "it is `max-connections` of the server in servers.json"),
+    ("max-connections", "it belongs to the server in servers.json"),
+    ("host", "it belongs to servers.json or master.json; where to listen is `bind`"),
     ("port", "it belongs to servers.json or master.json"),
-    (
-        "client-host",
-        "it is `clientHost` of the server in servers.json",
-    ),
-    (
-        "client-port",
-        "it is `clientPort` of the server in servers.json",
-    ),
+    ("client-host", "it is `clientHost` of the server in servers.json"),
+    ("client-port", "it is `clientPort` of the server in servers.json"),
     ("distinct-host", "where to listen is `bind`"),
     ("use-proto", "did you mean `use-protobuf`?"),
 ];
@@ -40,10 +25,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 
 /// `use_dict`, `useDict` and `use-dict` differ by taste only.
 fn plain(word: &str) -> String {
-    word.chars()
-        .filter(|c| !matches!(c, '-' | '_'))
-        .flat_map(char::to_lowercase)
-        .collect()
+    word.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
 }
 
 /// Says in a reader's words what serde says in a programmer's.

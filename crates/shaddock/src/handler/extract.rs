@@ -54,10 +54,10 @@ impl<T: DeserializeOwned + Send> FromRequest for Msg<T> {
     fn from_request(request: &Request) -> Result<Msg<T>> {
         match serde_json::from_slice(&request.body) {
             Ok(message) => Ok(Msg(message)),
-            Err(error) => Err(Fault::internal(format!(
-                "the message is no {}: {error}",
-                type_name::<T>()
-            ))),
+            Err(error) => {
+                let reason = format!("the message is no {}: {error}", type_name::<T>());
+                Err(Fault::new(Fault::INTERNAL, reason))
+            }
         }
     }
 }
@@ -88,10 +88,7 @@ impl<T: Send + Sync + 'static> FromRequest for State<T> {
     fn from_request(request: &Request) -> Result<State<T>> {
         match request.server.state::<T>() {
             Some(state) => Ok(State(state)),
-            None => Err(Fault::internal(format!(
-                "there is no state of type {}",
-                type_name::<T>()
-            ))),
+            None => Err(Fault::internal(format!("there is no state of type {}", type_name::<T>()))),
         }
     }
 
@@ -139,9 +136,6 @@ impl<C: RemoteClient + 'static> FromRequest for Rpc<C> {
         if server.app().has_kind(C::KIND) {
             return Ok(());
         }
-        Err(format!(
-            "it calls servers of kind `{}`, and the application has no such kind",
-            C::KIND
-        ))
+        Err(format!("it calls servers of kind `{}`, and the application has no such kind", C::KIND))
     }
 }

@@ -92,9 +92,7 @@ impl Next {
 
 impl std::fmt::Debug for Next {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Next")
-            .field("left", &(self.filters.len() - self.passed))
-            .finish()
+        f.debug_struct("Next").field("left", &(self.filters.len() - self.passed)).finish()
     }
 }
 
@@ -107,10 +105,5 @@ pub(crate) fn through(
     if filters.is_empty() {
         return end.run(request);
     }
-    Next {
-        filters: filters.clone(),
-        passed: 0,
-        end: end.clone(),
-    }
-    .run(request)
+    Next { filters: filters.clone(), passed: 0, end: end.clone() }.run(request)
 }

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use shaddock_protocol::{Route, text};
-use tokio::sync::Semaphore;
 
 use crate::error::{Fault, Result};
 use crate::ids::ServerId;
@@ -97,11 +96,7 @@ impl Reply {
     pub fn json(value: &impl Serialize) -> Result<Reply> {
         let body = text::to_json(value)
             .map_err(|error| Fault::internal(format!("a reply can't be written: {error}")))?;
-        Ok(Reply(if body == "null" {
-            Bytes::from_static(b"{}")
-        } else {
-            body
-        }))
+        Ok(Reply(if body == "null" { Bytes::from_static(b"{}") } else { body }))
     }
 
     /// The encoded body.
@@ -133,14 +128,10 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// A sentence that says what is missing.
     fn check(&self, server: &ServerHandle) -> Result<(), String>;
 
-    /// Lets up to `limit` requests on one server run beside each other, in any order, instead of
-    /// one after another for each session.
+    /// Lets up to `limit` requests (at least one) on one server run beside each other, in any
+    /// order, instead of one after another for each session.
     fn concurrent(self, limit: usize) -> Concurrent<Self, Args> {
-        Concurrent {
-            handler: self,
-            limit,
-            args: PhantomData,
-        }
+        Concurrent { handler: self, limit, args: PhantomData }
     }
 }
 
@@ -153,9 +144,7 @@ pub struct Concurrent<H, Args> {
 
 impl<H, Args> fmt::Debug for Concurrent<H, Args> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Concurrent")
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
+        f.debug_struct("Concurrent").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
@@ -174,10 +163,7 @@ pub trait IntoEndpoint<Args> {
 
 impl<Args: 'static, H: Handler<Args>> IntoEndpoint<Args> for H {
     fn into_endpoint(self) -> Endpoint {
-        Endpoint {
-            run: Arc::new(Erased(self, PhantomData)),
-            together: None,
-        }
+        Endpoint { run: Arc::new(Erased(self, PhantomData)), limit: None }
     }
 }
 
@@ -185,12 +171,12 @@ impl<Args: 'static, H: Handler<Args>> IntoEndpoint<Args> for H {
 #[derive(Debug)]
 pub struct ConcurrentArgs<Args>(PhantomData<fn(Args)>);
 
+#[diagnostic::do_not_recommend]
 impl<Args: 'static, H: Handler<Args>> IntoEndpoint<ConcurrentArgs<Args>> for Concurrent<H, Args> {
     fn into_endpoint(self) -> Endpoint {
-        let together = Some(Arc::new(Semaphore::new(self.limit)));
         Endpoint {
             run: Arc::new(Erased(self.handler, PhantomData)),
-            together,
+            limit: Some(self.limit.max(1)),
         }
     }
 }
@@ -199,7 +185,8 @@ impl<Args: 'static, H: Handler<Args>> IntoEndpoint<ConcurrentArgs<Args>> for Con
 #[derive(Clone)]
 pub struct Endpoint {
     pub(crate) run: Arc<dyn Run>,
-    pub(crate) together: Option<Arc<Semaphore>>,
+    /// How many may run at once on one server, in any order; without a limit, one for each session.
+    pub(crate) limit: Option<usize>,
 }
 
 impl fmt::Debug for Endpoint {

@@ -1,5 +1,6 @@
 //! Asking another server for something, from the caller's side.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,12 +11,11 @@ use tokio::time::Instant;
 
 use super::envelope::{self, Ask, Method, Tell};
 use crate::error::Fault;
-use crate::ids::{Kind, ServerId};
+use crate::ids::ServerId;
 
-/// Why a remote gave no result.
+/// Why a remote gave no result: which server, which method, and why.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RpcError {
+pub(crate) enum RpcError {
     /// The remote ran and returned a fault.
     #[error("{method} on {server} failed: {fault}")]
     Failed {
@@ -35,14 +35,6 @@ pub enum RpcError {
         method: String,
         /// What happened.
         source: CallError,
-    },
-    /// There is no server that could be asked.
-    #[error("{method}: there is no server of kind {kind}")]
-    Nobody {
-        /// The kind of server that was wanted.
-        kind: Kind,
-        /// What was called.
-        method: String,
     },
     /// The arguments or the result could not be written or read.
     #[error("{method} on {server}: {reason}")]
@@ -66,11 +58,36 @@ pub enum RpcError {
     },
 }
 
+impl RpcError {
+    /// What the callee wants the client to be told passes through; the log learns where it came from.
+    pub(crate) fn into_fault(self) -> Fault {
+        let error = self;
+        let reason = error.to_string();
+        match error {
+            RpcError::Failed { fault, .. } => fault.because(reason),
+            RpcError::Unanswered { source, .. } => Fault::internal(format!("{reason}: {source}")),
+            RpcError::Unsent { source, .. } => Fault::internal(format!("{reason}: {source}")),
+            RpcError::Codec { .. } => Fault::internal(reason),
+        }
+    }
+}
+
+tokio::task_local! {
+    /// When the request that is being handled must have been answered.
+    static DEADLINE: Instant;
+}
+
+/// Runs `work`, whose calls of other servers end at `deadline` if they have not before.
+pub(crate) fn until<F: Future>(deadline: Instant, work: F) -> impl Future<Output = F::Output> {
+    DEADLINE.scope(deadline, work)
+}
+
 /// Asks other servers on behalf of one.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     node: Node,
-    deadline: Duration,
+    /// How long a call may take.
+    patience: Duration,
 }
 
 /// A method of one server's, ready to be called.
@@ -82,8 +99,14 @@ pub(crate) struct Ready<'a> {
 }
 
 impl Caller {
-    pub(crate) fn new(node: Node, deadline: Duration) -> Caller {
-        Caller { node, deadline }
+    pub(crate) fn new(node: Node, patience: Duration) -> Caller {
+        Caller { node, patience }
+    }
+
+    /// When a call that begins now must have ended.
+    fn deadline(&self) -> Instant {
+        let own = Instant::now() + self.patience;
+        DEADLINE.try_with(|deadline| own.min(*deadline)).unwrap_or(own)
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -96,12 +119,7 @@ impl Caller {
         service: &'a str,
         method: &'a str,
     ) -> Ready<'a> {
-        Ready {
-            caller: self,
-            server,
-            service,
-            method,
-        }
+        Ready { caller: self, server, service, method }
     }
 }
 
@@ -114,38 +132,27 @@ impl Ready<'_> {
         let args = envelope::pack(args).map_err(|error| self.codec(error))?;
         let packed =
             envelope::pack(&Ask::Remote(self.method(&args))).map_err(|error| self.codec(error))?;
-        let deadline = Instant::now() + self.caller.deadline;
-        let answer = self
-            .caller
-            .node
-            .call(self.server, &packed, deadline)
-            .await
-            .map_err(|source| RpcError::Unanswered {
-                server: self.server.clone(),
-                method: self.name(),
-                source,
+        let deadline = self.caller.deadline();
+        let answer =
+            self.caller.node.call(self.server, &packed, deadline).await.map_err(|source| {
+                RpcError::Unanswered { server: self.server.clone(), method: self.name(), source }
             })?;
         match envelope::unpack_answer(answer) {
             Ok(result) => envelope::unpack(&result).map_err(|error| self.codec(error)),
-            Err(fault) => Err(RpcError::Failed {
-                server: self.server.clone(),
-                method: self.name(),
-                fault,
-            }),
+            Err(fault) => {
+                Err(RpcError::Failed { server: self.server.clone(), method: self.name(), fault })
+            }
         }
     }
 
     /// Sends it, and waits for nothing.
     pub(crate) fn tell(&self, args: &impl Serialize) -> Result<(), RpcError> {
         let packed = self.packed(args)?;
-        self.caller
-            .node
-            .cast(self.server, &packed)
-            .map_err(|source| RpcError::Unsent {
-                server: self.server.clone(),
-                method: self.name(),
-                source,
-            })
+        self.caller.node.cast(self.server, &packed).map_err(|source| RpcError::Unsent {
+            server: self.server.clone(),
+            method: self.name(),
+            source,
+        })
     }
 
     fn packed(&self, args: &impl Serialize) -> Result<Bytes, RpcError> {
@@ -154,11 +161,7 @@ impl Ready<'_> {
     }
 
     fn method<'a>(&'a self, args: &'a [u8]) -> Method<'a> {
-        Method {
-            service: self.service,
-            method: self.method,
-            args,
-        }
+        Method { service: self.service, method: self.method, args }
     }
 
     fn name(&self) -> String {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::caller::{Caller, RpcError};
-use crate::error::{Fault, Result};
+use crate::error::Result;
 use crate::ids::{Kind, ServerId};
 use crate::router::Router;
 use crate::session::Session;
@@ -35,13 +35,8 @@ pub struct Rpc<C> {
 }
 
 impl<C: RemoteClient> Rpc<C> {
-    pub(crate) fn new(router: Router) -> Result<Rpc<C>> {
-        let kind = C::KIND.parse().map_err(Fault::from)?;
-        Ok(Rpc {
-            router,
-            kind,
-            client: PhantomData,
-        })
+    pub(crate) fn new(router: Router, kind: Kind) -> Rpc<C> {
+        Rpc { router, kind, client: PhantomData }
     }
 
     /// The server that this session's messages go to: by the kind's key.
@@ -79,27 +74,17 @@ impl<C: RemoteClient> Rpc<C> {
     /// Every server of the kind, at once.
     pub fn all(&self) -> C::All {
         let servers = self.router.servers(&self.kind);
-        C::to_all(TargetAll {
-            caller: self.router.caller().clone(),
-            servers,
-        })
+        C::to_all(TargetAll { caller: self.router.caller().clone(), servers })
     }
 
     fn client(&self, server: ServerId) -> C {
-        C::to(Target {
-            caller: self.router.caller().clone(),
-            server,
-        })
+        C::to(Target { caller: self.router.caller().clone(), server })
     }
 }
 
 impl<C> Clone for Rpc<C> {
     fn clone(&self) -> Rpc<C> {
-        Rpc {
-            router: self.router.clone(),
-            kind: self.kind.clone(),
-            client: PhantomData,
-        }
+        Rpc { router: self.router.clone(), kind: self.kind.clone(), client: PhantomData }
     }
 }
 
@@ -135,17 +120,8 @@ impl Target {
         method: &str,
         args: &impl Serialize,
     ) -> Result<T> {
-        match self
-            .caller
-            .remote(&self.server, remote, method)
-            .call(args)
-            .await
-        {
-            Ok(result) => Ok(result),
-            // What the callee wants the client to be told passes through.
-            Err(RpcError::Failed { fault, .. }) => Err(fault),
-            Err(error) => Err(error.into()),
-        }
+        let called = self.caller.remote(&self.server, remote, method).call(args).await;
+        called.map_err(RpcError::into_fault)
     }
 
     /// Sends a one-way call. Those sent from one server to another are handled in order.
@@ -154,10 +130,8 @@ impl Target {
     ///
     /// If it could not be sent.
     pub fn tell(&self, remote: &str, method: &str, args: &impl Serialize) -> Result<()> {
-        Ok(self
-            .caller
-            .remote(&self.server, remote, method)
-            .tell(args)?)
+        let told = self.caller.remote(&self.server, remote, method).tell(args);
+        told.map_err(RpcError::into_fault)
     }
 }
 
@@ -177,10 +151,7 @@ impl TargetAll {
         args: &(impl Serialize + Sync),
     ) -> Vec<(ServerId, Result<T>)> {
         let calls = self.servers.iter().map(async |server| {
-            let target = Target {
-                caller: self.caller.clone(),
-                server: server.clone(),
-            };
+            let target = Target { caller: self.caller.clone(), server: server.clone() };
             let result = target.call(remote, method, args).await;
             (target.server, result)
         });
@@ -195,10 +166,7 @@ impl TargetAll {
     pub fn tell(&self, remote: &str, method: &str, args: &impl Serialize) -> Result<()> {
         let mut sent = Ok(());
         for server in &self.servers {
-            let target = Target {
-                caller: self.caller.clone(),
-                server: server.clone(),
-            };
+            let target = Target { caller: self.caller.clone(), server: server.clone() };
             let told = target.tell(remote, method, args);
             sent = sent.and(told);
         }

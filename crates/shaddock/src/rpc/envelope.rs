@@ -60,7 +60,7 @@ pub(crate) struct Method<'a> {
     pub(crate) args: &'a [u8],
 }
 
-#[derive(Serialize, Deserialize, Debug)]
+#[derive(Clone, Serialize, Deserialize, Debug)]
 pub(crate) struct Push<'a> {
     #[serde(rename = "r", borrow)]
     pub(crate) route: &'a str,
@@ -71,7 +71,7 @@ pub(crate) struct Push<'a> {
 }
 
 /// Whom a push is for.
-#[derive(Serialize, Deserialize, Debug)]
+#[derive(Clone, Serialize, Deserialize, Debug)]
 pub(crate) enum To<'a> {
     /// These sessions: eight bytes each, little-endian, so that a channel keeps the list ready.
     #[serde(rename = "s", borrow, with = "serde_bytes")]
@@ -100,11 +100,7 @@ pub(crate) fn pack_sessions(ids: impl Iterator<Item = SessionId>) -> Bytes {
 
 /// Reads them.
 pub(crate) fn unpack_sessions(packed: &[u8]) -> impl Iterator<Item = SessionId> {
-    packed
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .map(|id| SessionId(u64::from_le_bytes(*id)))
+    packed.as_chunks::<8>().0.iter().map(|id| SessionId(u64::from_le_bytes(*id)))
 }
 
 /// Writes a value with field names.
@@ -160,13 +156,8 @@ mod tests {
             body: b"{}",
         });
         let packed = pack(&ask).unwrap();
-        let Ask::Forward(forward) = unpack(&packed).unwrap() else {
-            panic!("not a forward")
-        };
-        assert_eq!(
-            (forward.session, forward.route),
-            (SessionId(7), "chat.chatHandler.send")
-        );
+        let Ask::Forward(forward) = unpack(&packed).unwrap() else { panic!("not a forward") };
+        assert_eq!((forward.session, forward.route), (SessionId(7), "chat.chatHandler.send"));
         assert_eq!(packed.slice_ref(forward.body), "{}");
     }
 
@@ -175,10 +166,7 @@ mod tests {
         let fault = Fault::new(404, "no such room").with("room", 1);
         let read = unpack_answer(pack_answer(Err(fault))).unwrap_err();
         assert_eq!((read.code(), read.reason()), (404, "no such room"));
-        assert_eq!(
-            unpack_answer(pack_answer(Ok(Bytes::from_static(b"x")))).unwrap(),
-            "x"
-        );
+        assert_eq!(unpack_answer(pack_answer(Ok(Bytes::from_static(b"x")))).unwrap(), "x");
     }
 
     #[test]

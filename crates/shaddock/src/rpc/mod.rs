@@ -8,6 +8,5 @@ pub(crate) mod envelope;
 pub(crate) mod service;
 
 pub use bytes::Bytes;
-pub use caller::RpcError;
 pub use client::{RemoteClient, Rpc, Target, TargetAll};
 pub use service::{Remote, RemoteService, decode_args, encode_result};

@@ -41,12 +41,7 @@ impl Remote {
         methods: &'static [&'static str],
         make: impl Fn(&ServerHandle) -> S + Send + Sync + 'static,
     ) -> Remote {
-        Remote {
-            kind,
-            name,
-            methods,
-            make: Arc::new(move |server| Arc::new(make(server))),
-        }
+        Remote { kind, name, methods, make: Arc::new(move |server| Arc::new(make(server))) }
     }
 
     /// The kind of server it is for.

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use serde_json::value::RawValue;
-use shaddock_protocol::{CloseReason, Dialect, Event, Hello, Incoming};
+use shaddock_protocol::{CloseReason, Dialect, Event, Incoming};
 use shaddock_transport::{Wire, WireError};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +24,9 @@ use crate::filters::Meter;
 /// How much may wait in a wire's own buffer before frames stay in the mailbox, where they are counted.
 const WIRE_BUFFER: usize = 64 * 1024;
 
+/// How many bytes a client's messages may hold on to while they wait.
+const LANE_BYTES: usize = 1024 * 1024;
+
 /// How long a client may leave a full wire unread before it is closed.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -33,19 +35,12 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Those who handle what a session says. The session knows nothing else of them.
 pub(crate) trait Desk: Send + Sync + 'static {
-    /// Whether a client may come in, by what it said of itself.
-    fn greet(&self, record: &Arc<Record>, hello: Hello) -> Greeting;
     /// Takes a message; what is to be done here comes back as a job.
     fn take(&self, record: &Arc<Record>, message: Incoming) -> Taken;
     /// What to do about a key that has a new owner.
     fn moved(&self, record: &Arc<Record>, moved: Moved) -> Job;
     /// What to do when the session has ended, once.
     fn closed(&self, record: &Arc<Record>) -> Job;
-}
-
-/// The answer to a handshake.
-pub(crate) enum Greeting {
-    Accept(Option<Box<RawValue>>),
 }
 
 /// What became of a message.
@@ -135,8 +130,14 @@ pub(crate) struct Connection<W, D> {
     sleep: Option<Pin<Box<Sleep>>>,
     /// When a client without heartbeats was last known to live.
     heard: Instant,
-    /// Since when we do not read from this client, for it has enough under way or does not read itself.
-    suspended: Option<Instant>,
+    /// Whether we have stopped reading from this client: it has enough under way, or does not read itself.
+    suspended: bool,
+    /// When the wire last had room, or wrote something.
+    flowed: Instant,
+    /// When this poll began.
+    now: Instant,
+    /// Bytes received since nothing waited: what waits may hold on to as many.
+    taken: usize,
     /// Set when there is nothing more to do but end.
     ending: Option<Ending>,
     /// The wire was closed, and nothing is written any more.
@@ -167,7 +168,10 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             beside: None,
             sleep: None,
             heard: Instant::now(),
-            suspended: None,
+            suspended: false,
+            flowed: Instant::now(),
+            now: Instant::now(),
+            taken: 0,
             ending: None,
             closed: false,
         }
@@ -199,7 +203,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             self.waiting.clear();
         }
         let limit = self.terms.drain;
-        let drained = poll_fn(|cx| self.poll_drain(cx, keep, stopping));
+        let drained = poll_fn(|cx| self.poll_drain(cx, keep));
         if tokio::time::timeout(limit, drained).await.is_err() {
             tracing::warn!(
                 server = %self.record.frontend.id, session = %self.record.id,
@@ -208,8 +212,13 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         }
         self.running = None;
         self.beside = None;
+        // A key may have got another owner just now: the close hook follows it.
+        self.collect();
+        while let Some(moved) = self.moves.pop_front() {
+            self.desk.moved(&self.record, moved).await;
+        }
         self.desk.closed(&self.record).await;
-        if stopping {
+        if !self.closed {
             self.close_wire().await;
         }
         ending
@@ -219,7 +228,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
     fn log(&self, ending: &Ending) {
         let (server, session, peer) = (&self.record.frontend.id, self.record.id, self.record.peer);
         let reason = ending.name();
-        if ending.is_a_limit() {
+        if ending.is_a_limit() && self.record.frontend.seldom.now() {
             tracing::warn!(%server, %session, %peer, reason, why = %ending, "a client is closed for a limit");
         } else {
             tracing::debug!(%server, %session, %peer, reason, why = %ending, "a connection ends");
@@ -230,6 +239,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         self.record.mailbox.register(cx.waker());
         let now = Instant::now();
+        self.now = now;
         loop {
             self.hear(cx, now);
             self.speak(cx);
@@ -237,10 +247,10 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 return Poll::Ready(ending);
             }
             // What was written made room, so there may be more to hear.
-            if self.suspended.is_some() && self.has_room() {
+            if self.suspended && self.has_room() {
                 continue;
             }
-            if self.tick(cx, now).is_pending() {
+            if self.tick(cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -249,10 +259,11 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
     /// Reads and handles until there is nothing to read, or no room for it.
     fn hear(&mut self, cx: &mut Context<'_>, now: Instant) {
         loop {
-            while self.has_room() {
+            let mut dry = false;
+            while !dry && self.has_room() {
                 match self.dialect.poll_event(now.into_std()) {
                     Some(event) => self.on_event(event, now),
-                    None => break,
+                    None => dry = true,
                 }
             }
             self.collect();
@@ -261,25 +272,25 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 return;
             }
             if !self.has_room() {
-                if self.suspended.is_none() {
-                    self.suspended = Some(now);
+                if !self.suspended {
+                    self.suspended = true;
                     self.record.frontend.metrics.suspensions.increment(1);
                     self.dialect.suspend_timeout();
                 }
                 return;
             }
-            if self.suspended.take().is_some() {
+            if std::mem::take(&mut self.suspended) {
                 self.dialect.resume_timeout(now.into_std());
-                continue; // what was left in the dialect comes first
+            }
+            // What is left in the dialect comes before anything new.
+            if !dry {
+                continue;
             }
             match self.wire.poll_receive(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     self.heard = now;
-                    self.record
-                        .frontend
-                        .metrics
-                        .bytes_in
-                        .increment(chunk.len() as u64);
+                    self.taken += chunk.len();
+                    self.record.frontend.metrics.bytes_in.increment(chunk.len() as u64);
                     self.dialect.receive(chunk, now.into_std());
                 }
                 Poll::Ready(None) => return self.end(Ending::Left),
@@ -298,7 +309,10 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
     fn has_room(&self) -> bool {
         let beside = self.beside.as_ref().map_or(0, |beside| beside.len());
         let under_way = self.waiting.len() + beside + self.record.forwarded();
-        under_way < self.terms.lane && !self.is_clogged() && self.ending.is_none()
+        under_way < self.terms.lane
+            && self.taken < LANE_BYTES
+            && !self.is_clogged()
+            && self.ending.is_none()
     }
 
     fn is_clogged(&self) -> bool {
@@ -308,9 +322,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
     fn on_event(&mut self, event: Event, now: Instant) {
         let metrics = &self.record.frontend.metrics;
         match event {
-            Event::Handshake(hello) => match self.desk.greet(&self.record, hello) {
-                Greeting::Accept(user) => self.dialect.accept(user.as_deref(), now.into_std()),
-            },
+            Event::Handshake(_) => self.dialect.accept(None, now.into_std()),
             Event::Ready => self.record.set_voice(self.dialect.voice().clone()),
             Event::Message(message) => {
                 metrics.messages.increment(1);
@@ -319,8 +331,9 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 } else {
                     metrics.rate_limited.increment(1);
                     let fault = Fault::new(429, "too many requests");
-                    self.record
-                        .respond(message.id, &message.route, &fault.to_body());
+                    self.record.respond(message.id, &message.route, &fault.to_body());
+                    // So that refusals never fill the mailbox.
+                    self.collect();
                 }
             }
             Event::Refused { id: _, reason } => {
@@ -373,8 +386,11 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 Taken::Done => {}
             }
         }
-        if self.waiting.is_empty() && 16 < self.waiting.capacity() {
-            self.waiting = VecDeque::new();
+        if self.waiting.is_empty() {
+            self.taken = 0;
+            if 16 < self.waiting.capacity() {
+                self.waiting = VecDeque::new();
+            }
         }
     }
 
@@ -385,7 +401,12 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             if !self.moves.is_empty() {
                 self.poll_lane(cx);
             }
-            match self.wire.poll_flush(cx) {
+            let unsent = self.wire.unsent();
+            let flushed = self.wire.poll_flush(cx);
+            if self.wire.unsent() < unsent {
+                self.flowed = self.now;
+            }
+            match flushed {
                 Poll::Ready(Ok(())) if more && self.ending.is_none() => {}
                 Poll::Ready(Ok(())) | Poll::Pending => return,
                 Poll::Ready(Err(error)) => return self.end(Ending::Lost(error.into())),
@@ -398,6 +419,9 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         let metrics = &self.record.frontend.metrics;
         let wire = &mut self.wire;
         let room = WIRE_BUFFER.saturating_sub(wire.unsent());
+        if 0 < room {
+            self.flowed = self.now;
+        }
         let collected = self.record.mailbox.collect(room, |frame| {
             metrics.bytes_out.increment(frame.len() as u64);
             wire.send(frame);
@@ -422,34 +446,22 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
 
     /// The heartbeat, the search for the dead where there is none, and the end of those who let us
     /// wait for ever. Pending until there is something to do about one of them.
-    fn tick(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+    fn tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let stall = self
-                .suspended
-                .filter(|_| self.is_clogged())
-                .map(|since| since + STALL_LIMIT);
+            let stall = self.is_clogged().then(|| self.flowed + STALL_LIMIT);
             let probe = self.terms.probe.map(|every| self.heard + every);
             let timeout = self.dialect.poll_timeout().map(Instant::from_std);
             let Some(deadline) = [stall, probe, timeout].into_iter().flatten().min() else {
                 self.sleep = None;
                 return Poll::Pending;
             };
-            let sleep = self
-                .sleep
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
             // Deadlines move on with every heartbeat; the timer is set again only when it has fired.
-            if deadline < sleep.deadline() {
-                sleep.as_mut().reset(deadline);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
+            if self.poll_sleep(deadline, cx).is_pending() {
                 return Poll::Pending;
             }
             // Of all that is idle this much is sure: it has not said anything for a while.
             self.record.mailbox.shrink();
-            if now < deadline {
-                sleep.as_mut().reset(deadline);
-                continue;
-            }
+            let now = Instant::now();
             if timeout.is_some_and(|timeout| timeout <= now) {
                 self.dialect.handle_timeout(now.into_std());
                 while let Some(event) = self.dialect.poll_event(now.into_std()) {
@@ -457,6 +469,8 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 }
             } else if stall.is_some_and(|stall| stall <= now) {
                 self.end(Ending::Overflow);
+            } else if probe.is_none_or(|probe| now < probe) {
+                continue;
             } else if self.wire.ping() {
                 self.heard = now;
             } else {
@@ -466,24 +480,49 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         }
     }
 
+    /// Ready when `deadline` has passed. Keeps a timer that fires earlier, until it does.
+    fn poll_sleep(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if deadline < sleep.deadline() {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if deadline <= sleep.deadline() {
+                self.sleep = None;
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
     /// Ready when nothing of this session is under way any more.
-    fn poll_drain(&mut self, cx: &mut Context<'_>, keep: bool, speak: bool) -> Poll<()> {
+    fn poll_drain(&mut self, cx: &mut Context<'_>, keep: bool) -> Poll<()> {
         self.record.mailbox.register(cx.waker());
         let now = Instant::now();
+        self.now = now;
         while keep && let Some(event) = self.dialect.poll_event(now.into_std()) {
-            if let Event::Message(message) = event {
-                self.waiting.push_back(message);
+            self.on_event(event, now);
+        }
+        loop {
+            self.poll_lane(cx);
+            if !self.closed {
+                self.speak(cx);
             }
+            let idle = self.running.is_none()
+                && self.beside.is_none()
+                && self.waiting.is_empty()
+                && self.moves.is_empty()
+                && self.record.forwarded() == 0;
+            if idle {
+                return Poll::Ready(());
+            }
+            // Whoever does not read their last answers is not waited for.
+            if !self.is_clogged() || self.poll_sleep(self.flowed + CLOSE_LIMIT, cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.closed = true;
         }
-        self.poll_lane(cx);
-        if speak {
-            self.speak(cx);
-        }
-        let idle = self.running.is_none()
-            && self.beside.is_none()
-            && self.waiting.is_empty()
-            && self.record.forwarded() == 0;
-        if idle { Poll::Ready(()) } else { Poll::Pending }
     }
 
     async fn close_wire(&mut self) {

@@ -23,11 +23,7 @@ pub(crate) struct Lanes<K> {
 impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
     /// Lanes of at most `bound` waiting jobs each.
     pub(crate) fn new(tasks: Tasks, bound: usize) -> Lanes<K> {
-        Lanes {
-            lanes: Mutex::default(),
-            tasks,
-            bound,
-        }
+        Lanes { lanes: Mutex::default(), tasks, bound }
     }
 
     /// Queues a job.
@@ -77,8 +73,6 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
 
 impl<K> fmt::Debug for Lanes<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lanes")
-            .field("bound", &self.bound)
-            .finish_non_exhaustive()
+        f.debug_struct("Lanes").field("bound", &self.bound).finish_non_exhaustive()
     }
 }

@@ -70,11 +70,7 @@ pub(crate) struct Collected {
 
 impl Mailbox {
     pub(crate) fn new(bounds: Bounds) -> Mailbox {
-        Mailbox {
-            state: Mutex::default(),
-            waker: AtomicWaker::new(),
-            bounds,
-        }
+        Mailbox { state: Mutex::default(), waker: AtomicWaker::new(), bounds }
     }
 
     /// Leaves a frame for the client.
@@ -83,8 +79,10 @@ impl Mailbox {
         if state.shut.is_some() {
             return Err(Refused::Closed);
         }
-        let full = self.bounds.frames <= state.frames.len()
-            || self.bounds.bytes < state.bytes + frame.len();
+        // One frame alone may have any length: its client does read, for all we know.
+        let too_many = self.bounds.frames <= state.frames.len();
+        let too_long = !state.frames.is_empty() && self.bounds.bytes < state.bytes + frame.len();
+        let full = too_many || too_long;
         if full {
             state.shut = Some(Shut::Overflow);
             state.frames = VecDeque::new();
@@ -154,9 +152,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -172,10 +168,7 @@ mod tests {
 
     #[test]
     fn frames_come_out_in_order() {
-        let mailbox = Mailbox::new(Bounds {
-            frames: 4,
-            bytes: 100,
-        });
+        let mailbox = Mailbox::new(Bounds { frames: 4, bytes: 100 });
         for frame in ["a", "b", "c"] {
             mailbox.post(Bytes::from_static(frame.as_bytes())).unwrap();
         }
@@ -186,10 +179,7 @@ mod tests {
 
     #[test]
     fn one_frame_too_many_ends_it() {
-        let mailbox = Mailbox::new(Bounds {
-            frames: 1,
-            bytes: 100,
-        });
+        let mailbox = Mailbox::new(Bounds { frames: 1, bytes: 100 });
         mailbox.post(Bytes::from_static(b"a")).unwrap();
         assert_eq!(mailbox.post(Bytes::from_static(b"b")), Err(Refused::Full));
         assert_eq!(mailbox.post(Bytes::from_static(b"c")), Err(Refused::Closed));
@@ -198,10 +188,7 @@ mod tests {
 
     #[test]
     fn one_byte_too_many_ends_it() {
-        let mailbox = Mailbox::new(Bounds {
-            frames: 9,
-            bytes: 3,
-        });
+        let mailbox = Mailbox::new(Bounds { frames: 9, bytes: 3 });
         mailbox.post(Bytes::from_static(b"abc")).unwrap();
         assert_eq!(mailbox.post(Bytes::from_static(b"d")), Err(Refused::Full));
     }

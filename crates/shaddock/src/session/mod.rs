@@ -88,18 +88,10 @@ pub enum BindError {
 /// What can be changed in a session.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Change {
-    Bind {
-        uid: Uid,
-        unique: bool,
-    },
+    Bind { uid: Uid, unique: bool },
     Unbind,
-    Update {
-        set: Map<String, Value>,
-        remove: Vec<String>,
-    },
-    Kick {
-        reason: Option<String>,
-    },
+    Update { set: Map<String, Value>, remove: Vec<String> },
+    Kick { reason: Option<String> },
 }
 
 /// Why it was not changed.
@@ -136,14 +128,7 @@ impl Session {
         pusher: Pusher,
     ) -> Session {
         let state = Mutex::new(identity);
-        Session(Place::Far(Arc::new(Far {
-            id,
-            frontend,
-            peer,
-            state,
-            caller,
-            pusher,
-        })))
+        Session(Place::Far(Arc::new(Far { id, frontend, peer, state, caller, pusher })))
     }
 
     /// Which connection it is.
@@ -176,8 +161,7 @@ impl Session {
     ///
     /// A fault with code 500 if there is none.
     pub fn uid(&self) -> Result<Uid> {
-        self.find_uid()
-            .ok_or_else(|| Fault::new(500, "the session is not bound to a uid"))
+        self.find_uid().ok_or_else(|| Fault::new(500, "the session is not bound to a uid"))
     }
 
     /// The user bound to it, if there is one.
@@ -191,11 +175,7 @@ impl Session {
     ///
     /// A fault with code 500 if it is not bound to a uid.
     pub fn member(&self) -> Result<Member> {
-        Ok(Member {
-            uid: self.uid()?,
-            frontend: self.frontend().clone(),
-            session: self.id(),
-        })
+        Ok(Member { uid: self.uid()?, frontend: self.frontend().clone(), session: self.id() })
     }
 
     /// The setting `name`.
@@ -236,8 +216,7 @@ impl Session {
     ///
     /// If the session is gone, or its front-end can't be reached.
     pub async fn remove(&self, name: &str) -> Result<()> {
-        self.change_settings(Map::new(), vec![name.to_owned()])
-            .await
+        self.change_settings(Map::new(), vec![name.to_owned()]).await
     }
 
     /// Says who the session belongs to. Several sessions may be bound to one uid.
@@ -322,11 +301,7 @@ impl Session {
     }
 
     async fn bind_as(&self, uid: Uid, unique: bool) -> Result<(), BindError> {
-        self.change(Change::Bind {
-            uid: uid.clone(),
-            unique,
-        })
-        .await?;
+        self.change(Change::Bind { uid: uid.clone(), unique }).await?;
         if let Place::Far(far) = &self.0 {
             far.lock().uid = Some(uid);
         }
@@ -337,9 +312,7 @@ impl Session {
         match &self.0 {
             Place::Here(record) => record.apply(change).await.map_err(BindError::from),
             Place::Far(far) => {
-                let ask = far
-                    .caller
-                    .remote(&far.frontend, remote::SERVICE, remote::CHANGE);
+                let ask = far.caller.remote(&far.frontend, remote::SERVICE, remote::CHANGE);
                 let done: Result<Result<(), Unchanged>, RpcError> =
                     ask.call(&(far.id, change)).await;
                 match done {
@@ -368,12 +341,6 @@ impl Far {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Session({} at {}, uid {:?})",
-            self.id(),
-            self.frontend(),
-            self.find_uid()
-        )
+        write!(f, "Session({} at {}, uid {:?})", self.id(), self.frontend(), self.find_uid())
     }
 }

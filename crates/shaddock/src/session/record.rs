@@ -7,18 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use shaddock_cluster::{Claim, ClaimError, Directory};
+use shaddock_cluster::{Boot, Claim, ClaimError, Directory};
 use shaddock_protocol::{Route, Voice};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 use super::mailbox::{Bounds, Mailbox, Order, Refused};
 use super::table::SessionTable;
 use super::{Change, Identity, Session, Unchanged};
 use crate::app::AppEvent;
-use crate::channel::push::Pusher;
+use crate::channel::push::{Deliver, Pusher};
 use crate::error::Result;
 use crate::ids::{ServerId, SessionId, Uid};
-use crate::telemetry::FrontendMetrics;
+use crate::rpc::envelope::{self, To};
+use crate::tasks::Tasks;
+use crate::telemetry::{FrontendMetrics, Seldom};
 
 /// What the sessions of one front-end share.
 pub(crate) struct Frontend {
@@ -27,7 +29,64 @@ pub(crate) struct Frontend {
     pub(crate) directory: Directory,
     pub(crate) pusher: Pusher,
     pub(crate) events: broadcast::Sender<AppEvent>,
+    /// Where claims are made, so that none is lost with whoever asked for it.
+    pub(crate) tasks: Tasks,
     pub(crate) metrics: FrontendMetrics,
+    /// For warnings that a client can bring about.
+    pub(crate) seldom: Seldom,
+}
+
+impl Frontend {
+    /// The sessions of `run`, one run of a front-end, have ids with this upper half.
+    pub(crate) fn upper_half(run: Boot) -> u64 {
+        run.bits() << 32
+    }
+
+    /// Whether the front-end that made a claim is gone, or another run of itself.
+    fn is_abandoned(&self, claim: &Claim) -> bool {
+        let read = || {
+            let (frontend, session) = std::str::from_utf8(&claim.owner).ok()?.split_once('/')?;
+            let session = u64::from_str_radix(session, 16).ok()?;
+            Some((frontend.parse::<ServerId>().ok()?, session))
+        };
+        let Some((frontend, session)) = read() else {
+            return false;
+        };
+        match self.pusher.node().members().get(&frontend) {
+            Some(member) => Frontend::upper_half(member.boot) != session & !u64::from(u32::MAX),
+            None => true,
+        }
+    }
+}
+
+/// A push for some of our sessions: encoded once for each voice.
+impl Deliver for Frontend {
+    fn deliver(&self, route: &str, body: &Bytes, to: &To<'_>) {
+        let mut frames = Frames { route, body, made: Vec::new() };
+        let mut delivered = 0;
+        let mut deliver = |record: &Record| {
+            if let Some(frame) = record.voice().and_then(|voice| frames.of(voice)) {
+                record.post(frame);
+                delivered += 1;
+            }
+        };
+        match to {
+            To::Sessions(ids) => self.table.visit(envelope::unpack_sessions(ids), deliver),
+            To::Uid(uid) => self.table.of_uid(uid).iter().for_each(|record| deliver(record)),
+            To::All { with, unbound } => {
+                for record in self.table.all() {
+                    let wanted = record.identity(|Identity { uid, settings }| {
+                        (*unbound || uid.is_some())
+                            && with.iter().all(|(name, value)| settings.get(name) == Some(value))
+                    });
+                    if wanted {
+                        deliver(&record);
+                    }
+                }
+            }
+        }
+        self.metrics.pushed.increment(delivered);
+    }
 }
 
 /// One session, on the front-end that holds its connection.
@@ -46,6 +105,8 @@ pub(crate) struct Record {
 struct State {
     identity: Identity,
     claim: Option<Claim>,
+    /// The uid that is being claimed right now.
+    claiming: Option<Uid>,
     /// The identity as it travels, until it changes.
     packed: Option<Bytes>,
     ended: bool,
@@ -127,15 +188,10 @@ impl Record {
         self.forwarded.load(Ordering::Acquire)
     }
 
-    pub(crate) fn begin_forward(&self) {
+    /// Counts a message as sent on until what is returned is dropped.
+    pub(crate) fn begin_forward(self: &Arc<Record>) -> Forwarding {
         self.forwarded.fetch_add(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn end_forward(&self) {
-        self.forwarded.fetch_sub(1, Ordering::AcqRel);
-        // The task may wait for room, or for the last answer before it ends. If the answer was
-        // posted this wakes it no second time.
-        self.mailbox.wake();
+        Forwarding(self.clone())
     }
 
     pub(crate) async fn apply(self: &Arc<Record>, change: Change) -> Result<(), Unchanged> {
@@ -162,84 +218,100 @@ impl Record {
     }
 
     async fn bind(self: &Arc<Record>, uid: Uid, unique: bool) -> Result<(), Unchanged> {
-        if let Some(bound) = self.bound_or_ended()? {
-            return if bound == uid {
-                Ok(())
-            } else {
-                Err(Unchanged::Bound(bound))
-            };
-        }
-        let claim = if unique {
-            let owner = format!("{}/{}", self.frontend.id, self.id);
-            match self.frontend.directory.claim(&uid, owner).await {
-                Ok(claim) => Some(claim),
-                Err(ClaimError::Taken { .. }) => return Err(Unchanged::Taken),
-                Err(error) => return Err(Unchanged::Unreachable(error.to_string())),
-            }
-        } else {
-            None
-        };
-        let refused = {
+        {
             let mut state = self.lock();
             if state.ended {
-                Some(Unchanged::Closed)
-            } else if let Some(bound) = &state.identity.uid {
-                Some(Unchanged::Bound(bound.clone()))
-            } else {
-                state.identity.uid = Some(uid.clone());
-                state.claim = claim.clone();
-                state.packed = None;
-                None
+                return Err(Unchanged::Closed);
             }
-        };
-        if let Some(why) = refused {
-            self.release(claim).await;
-            return Err(why);
+            match state.identity.uid.as_ref().or(state.claiming.as_ref()) {
+                Some(bound) if *bound != uid => return Err(Unchanged::Bound(bound.clone())),
+                // Somebody else is asking for the same claim on behalf of this session.
+                Some(_) if state.claiming.is_some() => return Err(Unchanged::Bound(uid)),
+                Some(_) if !unique || state.claim.is_some() => return Ok(()),
+                _ if !unique => {
+                    self.settle(&mut state, uid, None);
+                    return Ok(());
+                }
+                _ => state.claiming = Some(uid.clone()),
+            }
         }
-        self.frontend.table.bind(uid.clone(), self.id);
-        self.tell(AppEvent::SessionBound {
-            session: Session::here(self.clone()),
-            uid,
+        // In a task of its own: should nobody wait for it any more, it is made or given back all the same.
+        let (tx, rx) = oneshot::channel();
+        let record = self.clone();
+        self.frontend.tasks.run("claim", async move {
+            // Nobody waiting is no error.
+            let _ = tx.send(record.claim(uid).await);
         });
-        Ok(())
+        rx.await.unwrap_or_else(|_| Err(Unchanged::Unreachable("the server stops".to_owned())))
     }
 
-    fn bound_or_ended(&self) -> Result<Option<Uid>, Unchanged> {
-        let state = self.lock();
-        if state.ended {
-            Err(Unchanged::Closed)
-        } else {
-            Ok(state.identity.uid.clone())
+    /// Claims a uid, and binds the session to it.
+    async fn claim(self: &Arc<Record>, uid: Uid) -> Result<(), Unchanged> {
+        let directory = &self.frontend.directory;
+        let owner = format!("{}/{}", self.frontend.id, self.id);
+        let claimed = match directory.claim(&uid, owner.clone()).await {
+            Err(ClaimError::Taken { by }) if self.frontend.is_abandoned(&by) => {
+                directory.take_over(&by, owner).await
+            }
+            claimed => claimed,
+        };
+        let given_back = {
+            let mut state = self.lock();
+            state.claiming = None;
+            match claimed {
+                Ok(claim) if state.ended => claim,
+                Ok(claim) => {
+                    self.settle(&mut state, uid, Some(claim));
+                    return Ok(());
+                }
+                Err(ClaimError::Taken { .. } | ClaimError::Gone) => return Err(Unchanged::Taken),
+                Err(error) => return Err(Unchanged::Unreachable(error.to_string())),
+            }
+        };
+        self.release(Some(given_back)).await;
+        Err(Unchanged::Closed)
+    }
+
+    /// The session belongs to somebody from now on.
+    fn settle(self: &Arc<Record>, state: &mut State, uid: Uid, claim: Option<Claim>) {
+        state.claim = claim;
+        state.packed = None;
+        if state.identity.uid.replace(uid.clone()).is_none() {
+            self.frontend.table.bind(uid.clone(), self.id);
+            self.tell(AppEvent::SessionBound { session: Session::here(self.clone()), uid });
         }
     }
 
     async fn unbind(self: &Arc<Record>) {
         let (uid, claim) = {
             let mut state = self.lock();
+            if state.ended {
+                return;
+            }
             state.packed = None;
-            (state.identity.uid.take(), state.claim.take())
+            let uid = state.identity.uid.take();
+            if let Some(uid) = &uid {
+                self.frontend.table.unbind(uid, self.id);
+            }
+            (uid, state.claim.take())
         };
+        self.release(claim).await;
         if let Some(uid) = uid {
-            self.frontend.table.unbind(&uid, self.id);
-            self.release(claim).await;
-            self.tell(AppEvent::SessionUnbound {
-                session: Session::here(self.clone()),
-                uid,
-            });
+            self.tell(AppEvent::SessionUnbound { session: Session::here(self.clone()), uid });
         }
     }
 
     /// The end, after the close hook: out of the table, and the claim on the uid given back.
     pub(crate) async fn end(&self) {
-        let (uid, claim) = {
+        self.mailbox.close();
+        let claim = {
             let mut state = self.lock();
             state.ended = true;
-            (state.identity.uid.clone(), state.claim.take())
+            if let Some(uid) = &state.identity.uid {
+                self.frontend.table.unbind(uid, self.id);
+            }
+            state.claim.take()
         };
-        self.mailbox.close();
-        if let Some(uid) = uid {
-            self.frontend.table.unbind(&uid, self.id);
-        }
         self.frontend.table.remove(self.id);
         self.release(claim).await;
     }
@@ -258,6 +330,42 @@ impl Record {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message that was sent on and not answered yet.
+#[derive(Debug)]
+pub(crate) struct Forwarding(Arc<Record>);
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        self.0.forwarded.fetch_sub(1, Ordering::AcqRel);
+        // The connection may wait for room, or for the last answer before it ends.
+        self.0.mailbox.wake();
+    }
+}
+
+/// The frames of one push, made as they are needed.
+struct Frames<'a> {
+    route: &'a str,
+    body: &'a Bytes,
+    made: Vec<(Voice, Option<Bytes>)>,
+}
+
+impl Frames<'_> {
+    fn of(&mut self, voice: &Voice) -> Option<Bytes> {
+        if let Some((_, frame)) = self.made.iter().find(|(made, _)| made == voice) {
+            return frame.clone();
+        }
+        let frame = match voice.push(self.route, self.body) {
+            Ok(frame) => Some(frame),
+            Err(error) => {
+                tracing::error!(route = self.route, %error, "a push can't be encoded");
+                None
+            }
+        };
+        self.made.push((voice.clone(), frame.clone()));
+        frame
     }
 }
 

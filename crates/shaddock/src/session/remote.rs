@@ -40,11 +40,7 @@ impl RemoteService for Sessions {
                 let (uid, reason): (String, Option<String>) = decode_args(&args)?;
                 for record in self.0.table.of_uid(&uid) {
                     // Of one that has gone meanwhile nothing is left to do.
-                    let _ = record
-                        .apply(Change::Kick {
-                            reason: reason.clone(),
-                        })
-                        .await;
+                    let _ = record.apply(Change::Kick { reason: reason.clone() }).await;
                 }
                 encode_result(&())
             })),

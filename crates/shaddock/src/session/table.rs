@@ -49,9 +49,7 @@ impl SessionTable {
     pub(crate) fn of_uid(&self, uid: &str) -> Vec<Arc<Record>> {
         let maps = self.read();
         let ids = maps.by_uid.get(uid).map(Vec::as_slice).unwrap_or_default();
-        ids.iter()
-            .filter_map(|id| maps.by_id.get(id).cloned())
-            .collect()
+        ids.iter().filter_map(|id| maps.by_id.get(id).cloned()).collect()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Record>> {
@@ -77,14 +75,10 @@ impl SessionTable {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Maps> {
-        self.maps
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.maps.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Maps> {
-        self.maps
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.maps.write().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -29,7 +29,8 @@ async fn flood(session: Session) -> Result<()> {
 
 async fn start(toml: &str) -> TestApp {
     let app = testing::app_with(&["connector"], &["chat"], toml).state(Log::default());
-    let all = |server: Server| server.on("a.wait", log).on("a.kickMe", kick_me).on("a.flood", flood);
+    let all =
+        |server: Server| server.on("a.wait", log).on("a.kickMe", kick_me).on("a.flood", flood);
     let connector = all(Server::frontend("connector")).on_close(closed);
     TestApp::start(app.server(connector).server(all(Server::backend("chat")))).await
 }
@@ -42,7 +43,10 @@ async fn closes_once(toml: &str, end: impl AsyncFnOnce(Raw)) {
     assert_eq!((logged(&app), app.server("connector-1").session_count()), (vec![], 1));
     end(client).await;
     sleep(Duration::from_secs(5)).await;
-    assert_eq!((logged(&app), app.server("connector-1").session_count()), (vec!["closed".to_owned()], 0));
+    assert_eq!(
+        (logged(&app), app.server("connector-1").session_count()),
+        (vec!["closed".to_owned()], 0)
+    );
     app.stop().await;
 }
 
@@ -179,7 +183,9 @@ async fn a_hook_that_fails_keeps_nobody_from_leaving() {
         std::future::pending().await
     }
     let connector = || Server::frontend("connector");
-    for connector in [connector().on_close(fails), connector().on_close(panics), connector().on_close(hangs)] {
+    for connector in
+        [connector().on_close(fails), connector().on_close(panics), connector().on_close(hangs)]
+    {
         let app = TestApp::start(testing::app(&["connector"], &[]).server(connector)).await;
         let client = app.connect("connector-1").await;
         assert_eq!(app.server("connector-1").session_count(), 1);

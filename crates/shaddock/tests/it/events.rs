@@ -1,5 +1,7 @@
 //! What an application tells those who listen.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::json;
 use shaddock::testing::{self, TestApp};
 use shaddock::{AppEvent, AppHandle, Component, Msg, Result, Server, Session};
@@ -30,7 +32,10 @@ fn happened(events: &mut Receiver<AppEvent>) -> Vec<String> {
 async fn start(component: impl Component) -> TestApp {
     let both = |server: Server| server.on("a.bind", bind).on("a.unbind", unbind);
     let app = testing::app(&["connector"], &["chat*2"]).component(component);
-    TestApp::start(app.server(both(Server::frontend("connector"))).server(both(Server::backend("chat")))).await
+    TestApp::start(
+        app.server(both(Server::frontend("connector"))).server(both(Server::backend("chat"))),
+    )
+    .await
 }
 
 struct Nothing;
@@ -50,33 +55,51 @@ async fn sessions_are_bound_unbound_and_closed() {
         client.request(&format!("{kind}.a.bind"), "al").await;
         client.leave().await;
         sleep(Duration::from_secs(1)).await;
-        let expected = ["py is at connector-1", "py is nobody", "al is at connector-1", "Some(\"al\") is closed"];
+        let expected = [
+            "py is at connector-1",
+            "py is nobody",
+            "al is at connector-1",
+            "Some(\"al\") is closed",
+        ];
         assert_eq!(happened(&mut events), expected);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn servers_come_and_go() {
-    struct Listens(std::sync::Mutex<Option<Receiver<AppEvent>>>);
-    impl Component for std::sync::Arc<Listens> {
+    #[derive(Clone, Default)]
+    struct Listens(Arc<Mutex<Option<Receiver<AppEvent>>>>);
+    impl Component for Listens {
         async fn start(&self, app: &AppHandle) -> Result<()> {
             *self.0.lock().unwrap() = Some(app.events());
             Ok(())
         }
     }
-    let listens = std::sync::Arc::new(Listens(std::sync::Mutex::default()));
+    let listens = Listens::default();
     let app = start(listens.clone()).await;
     let mut events = listens.0.lock().unwrap().take().expect("the component was started");
     let mut came = happened(&mut events);
     came.sort();
-    let expected = ["chat-1 of kind chat is there", "chat-2 of kind chat is there", "connector-1 of kind connector is there"];
+    let expected = [
+        "chat-1 of kind chat is there",
+        "chat-2 of kind chat is there",
+        "connector-1 of kind connector is there",
+    ];
     assert_eq!(came, expected);
     app.cut("chat-2");
     sleep(Duration::from_secs(10)).await;
     let gone = happened(&mut events);
-    assert_eq!(gone.iter().filter(|event| *event == "chat-2 of kind chat is gone").count(), 1, "{gone:?}");
+    assert_eq!(
+        gone.iter().filter(|event| *event == "chat-2 of kind chat is gone").count(),
+        1,
+        "{gone:?}"
+    );
     app.heal("chat-2");
     sleep(Duration::from_secs(10)).await;
     let back = happened(&mut events);
-    assert_eq!(back.iter().filter(|event| *event == "chat-2 of kind chat is there").count(), 1, "{back:?}");
+    assert_eq!(
+        back.iter().filter(|event| *event == "chat-2 of kind chat is there").count(),
+        1,
+        "{back:?}"
+    );
 }

@@ -49,7 +49,8 @@ async fn call(server: ServerHandle) -> Result<i64> {
 async fn start(with: impl FnOnce(shaddock::App, Server, Server) -> shaddock::App) -> TestApp {
     let app = testing::app(&["connector"], &["chat"]).state(Log::default());
     let connector = Server::frontend("connector").on("a.a", handler).on("a.call", call);
-    let chat = Server::backend("chat").on("a.a", handler).remote(Work::serve(|_| Worker::default()));
+    let chat =
+        Server::backend("chat").on("a.a", handler).remote(Work::serve(|_| Worker::default()));
     TestApp::start(with(app, connector, chat)).await
 }
 
@@ -65,15 +66,25 @@ async fn filters_stand_from_outer_to_inner() {
     let client = app.connect("connector-1").await;
     client.request("connector.a.a", json!({})).await;
     let expected = [
-        "app 1 sees connector.a.a", "app 2 sees connector.a.a", "kind 1 sees connector.a.a",
-        "kind 2 sees connector.a.a", "the handler runs", "kind 2 saw 200", "kind 1 saw 200", "app 2 saw 200",
+        "app 1 sees connector.a.a",
+        "app 2 sees connector.a.a",
+        "kind 1 sees connector.a.a",
+        "kind 2 sees connector.a.a",
+        "the handler runs",
+        "kind 2 saw 200",
+        "kind 1 saw 200",
+        "app 2 saw 200",
         "app 1 saw 200",
     ];
     assert_eq!(logged(&app), expected);
     // A filter runs where the handler does: once, and not where the message only passes.
     client.request("chat.a.a", json!({})).await;
     let expected = [
-        "app 1 sees chat.a.a", "app 2 sees chat.a.a", "the handler runs", "app 2 saw 200", "app 1 saw 200",
+        "app 1 sees chat.a.a",
+        "app 2 sees chat.a.a",
+        "the handler runs",
+        "app 2 saw 200",
+        "app 1 saw 200",
     ];
     assert_eq!(logged(&app), expected);
 }
@@ -106,8 +117,12 @@ async fn remotes_have_filters_of_their_own() {
     let client = app.connect("connector-1").await;
     assert_eq!(client.request("connector.a.call", json!({})).await, 3);
     let expected = [
-        "handlers sees connector.a.call", "app sees chat.Work.add", "kind sees chat.Work.add", "kind saw 200",
-        "app saw 200", "handlers saw 200",
+        "handlers sees connector.a.call",
+        "app sees chat.Work.add",
+        "kind sees chat.Work.add",
+        "kind saw 200",
+        "app saw 200",
+        "handlers saw 200",
     ];
     assert_eq!(logged(&app), expected);
 }
@@ -121,7 +136,10 @@ async fn a_filter_of_remotes_knows_who_calls() {
             _ => Err(Fault::new(403, "not you")),
         }
     }
-    let app = start(|app, connector, chat| app.server(connector).server(chat.remote_filter(connectors_only))).await;
+    let app = start(|app, connector, chat| {
+        app.server(connector).server(chat.remote_filter(connectors_only))
+    })
+    .await;
     let sum = |from: &str| {
         let work = app.server(from).rpc::<WorkClient>().unwrap();
         async move { work.any()?.add(1, 2).await }
@@ -150,7 +168,10 @@ async fn filters_of_remotes_leave_the_sessions_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_counts_each_session_by_itself() {
     let [two, three] = [2, 3].map(|count| NonZeroU32::new(count).unwrap());
-    let app = start(|app, connector, chat| app.server(connector.filter(rate_limit(two, three))).server(chat)).await;
+    let app = start(|app, connector, chat| {
+        app.server(connector.filter(rate_limit(two, three))).server(chat)
+    })
+    .await;
     let (client, other) = (app.connect("connector-1").await, app.connect("connector-1").await);
     for _ in 0..3 {
         assert_eq!(client.request("connector.a.a", json!({})).await, json!({}));
@@ -181,7 +202,11 @@ async fn requests_are_refused_while_the_process_is_too_busy() {
 #[tokio::test(start_paused = true)]
 async fn the_access_log_changes_nothing() {
     let app = start(|app, connector, chat| {
-        app.filter(access_log).filter(answers_itself).remote_filter(access_log).server(connector).server(chat)
+        app.filter(access_log)
+            .filter(answers_itself)
+            .remote_filter(access_log)
+            .server(connector)
+            .server(chat)
     })
     .await;
     let client = app.connect("connector-1").await;
@@ -199,7 +224,12 @@ async fn an_error_handler_has_the_last_word() {
     let app = start(|app, connector, chat| {
         let seen = seen.clone();
         app.on_error(move |fault, failed| {
-            seen.lock().unwrap().push(format!("{} {} {}", failed.route, failed.session.is_some(), fault.code()));
+            seen.lock().unwrap().push(format!(
+                "{} {} {}",
+                failed.route,
+                failed.session.is_some(),
+                fault.code()
+            ));
             fault.with("route", failed.route.as_str())
         })
         .server(connector.on("a.fails", fails))
@@ -208,7 +238,10 @@ async fn an_error_handler_has_the_last_word() {
     .await;
     let client = app.connect("connector-1").await;
     for (route, code) in [
-        ("connector.a.fails", 404), ("chat.a.fails", 404), ("area.a.a", 500), ("connector.a.nobody", 500),
+        ("connector.a.fails", 404),
+        ("chat.a.fails", 404),
+        ("area.a.a", 500),
+        ("connector.a.nobody", 500),
         ("chat.a.nobody", 500),
     ] {
         let reply = client.request(route, json!({})).await;

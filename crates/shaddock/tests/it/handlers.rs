@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use shaddock::testing::{self, TestApp};
 use shaddock::{
-    Channels, Cluster, Fault, FromRequest, Msg, Request, Result, Rpc, Server, ServerHandle, Session, State,
+    Channels, Cluster, Fault, FromRequest, Msg, Request, Result, Rpc, Server, ServerHandle,
+    Session, State,
 };
 use tokio::time::{Duration, Instant};
 
@@ -64,7 +65,8 @@ async fn fault() -> Result<()> {
 }
 
 async fn uncoded() -> Result<()> {
-    let fields = [("zeta", json!(1)), ("alpha", json!(2))].map(|(name, value)| (name.to_owned(), value));
+    let fields =
+        [("zeta", json!(1)), ("alpha", json!(2))].map(|(name, value)| (name.to_owned(), value));
     Err(Fault::with_fields(fields.into_iter().collect(), "refused"))
 }
 
@@ -101,8 +103,12 @@ fn all(server: Server) -> Server {
 }
 
 async fn start() -> TestApp {
-    let app = testing::app_with(&["connector"], &["chat"], "[requests]\ndeadline = 2").state(Word("hello"));
-    TestApp::start(app.server(all(Server::frontend("connector"))).server(all(Server::backend("chat")))).await
+    let app = testing::app_with(&["connector"], &["chat"], "[requests]\ndeadline = 2")
+        .state(Word("hello"));
+    TestApp::start(
+        app.server(all(Server::frontend("connector"))).server(all(Server::backend("chat"))),
+    )
+    .await
 }
 
 /// The exact bytes of an answer, which are the same from front-end and back-end.
@@ -177,7 +183,11 @@ async fn a_message_that_does_not_fit_is_a_fault() {
     let app = TestApp::start(app.server(connector)).await;
     let client = app.connect("connector-1").await;
     for body in [json!("text"), json!([1, 2]), json!({}), json!(-1)] {
-        assert_eq!(client.request("connector.a.wait", &body).await, json!({ "code": 500 }), "{body}");
+        assert_eq!(
+            client.request("connector.a.wait", &body).await,
+            json!({ "code": 500 }),
+            "{body}"
+        );
     }
     assert_eq!(client.request("connector.a.wait", 1).await, 1);
 }
@@ -213,9 +223,15 @@ async fn a_request_has_a_deadline() {
     let client = app.connect("connector-1").await;
     for kind in ["connector", "chat"] {
         let begun = Instant::now();
-        assert_eq!(client.request(&format!("{kind}.a.hang"), json!({})).await, json!({ "code": 500 }));
+        assert_eq!(
+            client.request(&format!("{kind}.a.hang"), json!({})).await,
+            json!({ "code": 500 })
+        );
         let elapsed = begun.elapsed();
-        assert!((Duration::from_secs(2)..Duration::from_millis(2100)).contains(&elapsed), "{elapsed:?}");
+        assert!(
+            (Duration::from_secs(2)..Duration::from_millis(2100)).contains(&elapsed),
+            "{elapsed:?}"
+        );
         // And the session goes on.
         assert_eq!(client.request(&format!("{kind}.a.nothing"), json!({})).await, json!({}));
     }
@@ -226,8 +242,15 @@ async fn a_notify_is_not_answered() {
     let app = start().await;
     let mut client = Raw::enter(&app).await;
     for route in [
-        "connector.a.nothing", "chat.a.nothing", "connector.a.fault", "chat.a.fault", "connector.a.panics",
-        "chat.a.panics", "connector.a.nobody", "chat.a.nobody", "area.a.nobody",
+        "connector.a.nothing",
+        "chat.a.nothing",
+        "connector.a.fault",
+        "chat.a.fault",
+        "connector.a.panics",
+        "chat.a.panics",
+        "connector.a.nobody",
+        "chat.a.nobody",
+        "area.a.nobody",
     ] {
         client.send(notify(route, "{}")).await;
     }

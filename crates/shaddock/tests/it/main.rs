@@ -1,26 +1,28 @@
 //! The framework as applications and their clients see it, every server in memory.
 
-mod handlers;
-mod overtaking;
 mod filters;
+mod handlers;
 mod order;
+mod overtaking;
+mod panics;
 
-mod sessions;
-mod logins;
 mod endings;
 mod events;
+mod logins;
+mod sessions;
 
-mod remotes;
 mod channels;
+mod moves;
 mod pushes;
+mod remotes;
 
 mod limits;
 mod rude;
 
-mod start;
 mod components;
-mod stop;
 mod sockets;
+mod start;
+mod stop;
 
 mod raw;
 mod waits;

@@ -14,22 +14,24 @@ async fn tell_and_wait(session: Session) -> Result<()> {
 }
 
 fn all(server: Server) -> Server {
-    server
-        .on("a.wait", log)
-        .on("a.overtake", log.concurrent(2))
-        .on("a.tell", tell_and_wait)
+    server.on("a.wait", log).on("a.overtake", log.concurrent(2)).on("a.tell", tell_and_wait)
 }
 
 async fn start() -> TestApp {
-    let app = testing::app_with(&["connector"], &["chat", "area"], "[frontend]\nheartbeat = 1").state(Log::default());
+    let app = testing::app_with(&["connector"], &["chat", "area"], "[frontend]\nheartbeat = 1")
+        .state(Log::default());
     let app = app.server(all(Server::frontend("connector")));
-    TestApp::start(app.server(all(Server::backend("chat"))).server(all(Server::backend("area")))).await
+    TestApp::start(app.server(all(Server::backend("chat"))).server(all(Server::backend("area"))))
+        .await
 }
 
 /// Asks for these waits at once, and says in which order they were done.
 async fn done(app: &TestApp, client: &TestClient, route: &str, times: &[u64]) -> Vec<String> {
     let asked = times.iter().map(|time| client.request(route, time));
-    assert_eq!(futures_util::future::join_all(asked).await, times.iter().map(|time| json!(time)).collect::<Vec<_>>());
+    assert_eq!(
+        futures_util::future::join_all(asked).await,
+        times.iter().map(|time| json!(time)).collect::<Vec<_>>()
+    );
     logged(app)
 }
 
@@ -38,7 +40,10 @@ async fn the_messages_of_a_session_wait_for_each_other() {
     let app = start().await;
     let client = app.connect("connector-1").await;
     for kind in ["connector", "chat"] {
-        assert_eq!(done(&app, &client, &format!("{kind}.a.wait"), &[90, 60, 30]).await, ["90", "60", "30"]);
+        assert_eq!(
+            done(&app, &client, &format!("{kind}.a.wait"), &[90, 60, 30]).await,
+            ["90", "60", "30"]
+        );
     }
 }
 

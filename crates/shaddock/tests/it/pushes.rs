@@ -103,7 +103,10 @@ async fn a_list_of_members_is_pushed_to_without_a_channel() {
     let channels = app.server("chat-1").channels();
     channels.push_to(&[py, al], "onList", &json!(1)).unwrap();
     let told = once("onList", json!(1));
-    assert_eq!(heard([&mut py_client, &mut al_client, &mut bo_client]).await, [told.clone(), told, vec![]]);
+    assert_eq!(
+        heard([&mut py_client, &mut al_client, &mut bo_client]).await,
+        [told.clone(), told, vec![]]
+    );
     assert_eq!(channels.count(), 0);
 }
 
@@ -174,8 +177,10 @@ async fn start_with_schemas(use_protobuf: bool) -> TestApp {
     let client_protos = json!({ "chat.a.answer": { "required uInt32 z": 1 } });
     let toml = format!("[frontend]\nuse-protobuf = {use_protobuf}");
     let files = [
-        ("servers.json", servers.to_string()), ("serverProtos.json", server_protos.to_string()),
-        ("clientProtos.json", client_protos.to_string()), ("shaddock.toml", toml),
+        ("servers.json", servers.to_string()),
+        ("serverProtos.json", server_protos.to_string()),
+        ("clientProtos.json", client_protos.to_string()),
+        ("shaddock.toml", toml),
     ];
     let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let config = Config::embedded(&files, Some("development"), &Overrides::default()).unwrap();

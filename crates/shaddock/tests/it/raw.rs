@@ -51,7 +51,9 @@ impl Raw {
     /// The next package; `None` when the server has closed.
     pub(crate) async fn package(&mut self) -> Option<Package> {
         loop {
-            if let Some(package) = self.packages.next(Package::MAX_BODY).expect("a server keeps to the rules") {
+            if let Some(package) =
+                self.packages.next(Package::MAX_BODY).expect("a server keeps to the rules")
+            {
                 return Some(package);
             }
             self.packages.push(self.wire.receive().await?.ok()?);
@@ -94,7 +96,9 @@ pub(crate) fn package(kind: Kind, body: impl Into<Bytes>) -> Bytes {
 
 /// The bytes of a request.
 pub(crate) fn request(id: u32, route: &'static str, body: &'static str) -> Bytes {
-    Message::Request { id, route: WireRoute::Text(route.into()), body: body.into() }.package().unwrap()
+    Message::Request { id, route: WireRoute::Text(route.into()), body: body.into() }
+        .package()
+        .unwrap()
 }
 
 /// The bytes of a notify.

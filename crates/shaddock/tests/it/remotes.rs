@@ -159,7 +159,8 @@ async fn all_of_them_answer_at_once() {
     let mut answers = caller(&app).all().wait(1_000).await;
     assert!(begun.elapsed() < Duration::from_secs(2));
     answers.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let answers: Vec<_> = answers.into_iter().map(|(server, answer)| (server, answer.unwrap())).collect();
+    let answers: Vec<_> =
+        answers.into_iter().map(|(server, answer)| (server, answer.unwrap())).collect();
     assert_eq!(answers, [(id("chat-1"), 1_000), (id("chat-2"), 1_000), (id("chat-3"), 1_000)]);
     for (server, answer) in caller(&app).all().refuse(String::new()).await {
         assert_eq!(answer.unwrap_err().code(), 403, "{server}");
@@ -199,7 +200,10 @@ async fn a_slow_call_holds_no_other() {
 async fn a_fault_of_a_remote_passes_through_to_the_client() {
     let app = start("").await;
     let fault = caller(&app).at(&id("chat-1")).refuse("attic".to_owned()).await.unwrap_err();
-    assert_eq!((fault.code(), fault.reason()), (403, "not in here"));
+    assert_eq!(
+        (fault.code(), fault.reason()),
+        (403, "Work.refuse on chat-1 failed: 403: not in here")
+    );
     let client = app.connect("connector-1").await;
     let reply = client.client().request_raw("connector.a.refused", "{}".into()).await.unwrap();
     assert_eq!(reply, r#"{"code":403,"room":"lobby"}"#);
@@ -224,9 +228,9 @@ fn says(fault: &Fault, server: &str, method: &str, why: &str) {
 async fn a_call_to_nobody_says_so() {
     let app = start("").await;
     let fault = caller(&app).at(&id("chat-9")).add(1, 2).await.unwrap_err();
-    says(&fault, "chat-9", "Work.add", "no server");
+    says(&fault, "chat-9", "Work.add", "is not in the cluster");
     let fault = caller(&app).at(&id("chat-9")).note(1).unwrap_err();
-    says(&fault, "chat-9", "Work.note", "no server");
+    says(&fault, "chat-9", "Work.note", "is not in the cluster");
     // A server of another kind has no such remote.
     let fault = caller(&app).at(&id("connector-1")).add(1, 2).await.unwrap_err();
     says(&fault, "connector-1", "Work.add", "no remote");
@@ -237,7 +241,7 @@ async fn a_call_that_takes_too_long_says_so() {
     let app = start("[remotes]\ndeadline = 1").await;
     let begun = Instant::now();
     let fault = caller(&app).at(&id("chat-1")).wait(5_000).await.unwrap_err();
-    says(&fault, "chat-1", "Work.wait", "deadline");
+    says(&fault, "chat-1", "Work.wait", "did not answer in time");
     assert!((1_000..1_200).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
 }
 
@@ -250,9 +254,9 @@ async fn calls_to_a_server_that_dies_end() {
         sleep(Duration::from_millis(10)).await;
         app.cut("chat-1");
     });
-    says(&answer.unwrap_err(), "chat-1", "Work.wait", "died");
+    says(&answer.unwrap_err(), "chat-1", "Work.wait", "went away");
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
-    says(&work.add(1, 2).await.unwrap_err(), "chat-1", "Work.add", "no server");
+    says(&work.add(1, 2).await.unwrap_err(), "chat-1", "Work.add", "is not in the cluster");
     // Its keys have other owners.
     for key in 0..20 {
         let owner = caller(&app).on(&key.to_string()).unwrap();
@@ -269,7 +273,12 @@ async fn the_requests_of_clients_to_a_server_that_dies_are_answered() {
     let app = testing::app_with(&["connector"], &["chat"], "[requests]\ndeadline = 60");
     let chat = Server::backend("chat").on("a.hang", hang);
     let app = TestApp::start(app.server(Server::frontend("connector")).server(chat)).await;
-    let client = app.connect_as("connector-1", testing::client::Client::builder().request_timeout(Duration::from_secs(50))).await;
+    let client = app
+        .connect_as(
+            "connector-1",
+            testing::client::Client::builder().request_timeout(Duration::from_secs(50)),
+        )
+        .await;
     let (reply, ()) = tokio::join!(client.request("chat.a.hang", json!({})), async {
         sleep(Duration::from_millis(10)).await;
         app.cut("chat-1");
@@ -348,6 +357,9 @@ async fn remotes_find_the_state_of_their_server() {
         .state(|server| Name(format!("state-of-{}", server.id())));
     let app = TestApp::start(app.server(Server::frontend("connector")).server(chat)).await;
     for server in ["chat-1", "chat-2"] {
-        assert_eq!(caller(&app).at(&id(server)).who().await.unwrap().as_str(), format!("state-of-{server}"));
+        assert_eq!(
+            caller(&app).at(&id(server)).who().await.unwrap().as_str(),
+            format!("state-of-{server}")
+        );
     }
 }

@@ -55,7 +55,10 @@ fn both(server: Server) -> Server {
 
 async fn start() -> TestApp {
     let app = testing::app(&["connector"], &["chat*2"]);
-    TestApp::start(app.server(both(Server::frontend("connector"))).server(both(Server::backend("chat")))).await
+    TestApp::start(
+        app.server(both(Server::frontend("connector"))).server(both(Server::backend("chat"))),
+    )
+    .await
 }
 
 /// Each side once, and after it the other.
@@ -78,9 +81,15 @@ async fn what_was_never_set_or_is_another_type_is_a_fault() {
     let app = start().await;
     for [here, _] in SIDES {
         let client = app.connect("connector-1").await;
-        assert_eq!(client.request(&format!("{here}.a.get"), json!({})).await, json!({ "code": 500 }));
+        assert_eq!(
+            client.request(&format!("{here}.a.get"), json!({})).await,
+            json!({ "code": 500 })
+        );
         client.request(&format!("{here}.a.set"), json!("text")).await;
-        assert_eq!(client.request(&format!("{here}.a.getNumber"), json!({})).await, json!({ "code": 500 }));
+        assert_eq!(
+            client.request(&format!("{here}.a.getNumber"), json!({})).await,
+            json!({ "code": 500 })
+        );
         client.request(&format!("{here}.a.set"), json!(7)).await;
         assert_eq!(client.request(&format!("{here}.a.getNumber"), json!({})).await, 7);
     }
@@ -93,8 +102,14 @@ async fn what_is_removed_is_gone_everywhere() {
         let client = app.connect("connector-1").await;
         client.request(&format!("{here}.a.set"), json!(1)).await;
         assert_eq!(client.request(&format!("{there}.a.remove"), json!({})).await, json!({}));
-        assert_eq!(client.request(&format!("{here}.a.get"), json!({})).await, json!({ "code": 500 }));
-        assert_eq!(client.request(&format!("{there}.a.get"), json!({})).await, json!({ "code": 500 }));
+        assert_eq!(
+            client.request(&format!("{here}.a.get"), json!({})).await,
+            json!({ "code": 500 })
+        );
+        assert_eq!(
+            client.request(&format!("{there}.a.get"), json!({})).await,
+            json!({ "code": 500 })
+        );
     }
 }
 
@@ -107,7 +122,10 @@ async fn several_settings_change_in_one_step() {
         assert_eq!(client.request(&format!("{here}.a.update"), values).await, json!([1, [2]]));
         assert_eq!(client.request(&format!("{there}.a.get"), json!({})).await, 1);
         // What is not named stays.
-        assert_eq!(client.request(&format!("{there}.a.update"), json!({ "value": 3 })).await, json!([3, [2]]));
+        assert_eq!(
+            client.request(&format!("{there}.a.update"), json!({ "value": 3 })).await,
+            json!([3, [2]])
+        );
     }
 }
 
@@ -145,7 +163,10 @@ async fn a_session_has_one_user() {
         let client = app.connect("connector-1").await;
         assert_eq!(client.request(&format!("{here}.a.bind"), json!("py")).await, json!({}));
         assert_eq!(client.request(&format!("{there}.a.bind"), json!("py")).await, json!({}));
-        assert_eq!(client.request(&format!("{there}.a.bind"), json!("al")).await, json!({ "code": 500 }));
+        assert_eq!(
+            client.request(&format!("{there}.a.bind"), json!("al")).await,
+            json!({ "code": 500 })
+        );
     }
 }
 
@@ -157,7 +178,10 @@ async fn a_session_that_was_unbound_may_be_someone_else() {
         client.request(&format!("{here}.a.bind"), json!("py")).await;
         assert_eq!(client.request(&format!("{there}.a.unbind"), json!({})).await, json!({}));
         for kind in [here, there] {
-            assert_eq!(client.request(&format!("{kind}.a.who"), json!({})).await["uid"], json!(null));
+            assert_eq!(
+                client.request(&format!("{kind}.a.who"), json!({})).await["uid"],
+                json!(null)
+            );
         }
         assert_eq!(client.request(&format!("{here}.a.bind"), json!("al")).await, json!({}));
         assert_eq!(client.request(&format!("{there}.a.who"), json!({})).await["uid"], "al");

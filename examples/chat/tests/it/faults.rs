@@ -11,19 +11,13 @@ use super::{login, say, start};
 async fn a_dead_connector_takes_its_users_along() {
     let app = start().await;
     // By the gate's rule `a` goes to the second connector, `b` to another.
-    let mut others = vec![
-        login(&app, "b", "lobby").await,
-        login(&app, "c", "lobby").await,
-    ];
+    let mut others = vec![login(&app, "b", "lobby").await, login(&app, "c", "lobby").await];
     let _a = login(&app, "a", "lobby").await;
     let b_is_there = app.server("connector-server-2").session_count() == 1;
     assert!(b_is_there, "only `a` should be on the second connector");
     app.cut("connector-server-2");
     for other in &mut others {
-        assert_eq!(
-            other.pushed("onLeave").await,
-            json!({ "route": "onLeave", "user": "a" })
-        );
+        assert_eq!(other.pushed("onLeave").await, json!({ "route": "onLeave", "user": "a" }));
     }
 }
 
@@ -50,10 +44,7 @@ async fn the_rooms_of_a_dead_chat_server_go_on_elsewhere() {
         assert_eq!(say(py, "are you there?", "*").await, json!({}));
         // Nobody is told that somebody came, for nobody had gone.
         assert_eq!(
-            al.pushes()
-                .iter()
-                .map(|(route, _)| route.as_str())
-                .collect::<Vec<_>>(),
+            al.pushes().iter().map(|(route, _)| route.as_str()).collect::<Vec<_>>(),
             ["onChat"]
         );
         assert_eq!(say(al, "here", "py").await, json!({}));

@@ -8,13 +8,8 @@ use super::{enter, login, start};
 async fn the_gate_names_a_connector() {
     let app = start().await;
     let gate = app.connect("gate-server-1").await;
-    let entry = gate
-        .request("gate.gateHandler.queryEntry", json!({ "uid": "a" }))
-        .await;
-    assert_eq!(
-        entry,
-        json!({ "code": 200, "host": "127.0.0.1", "port": 3051 })
-    );
+    let entry = gate.request("gate.gateHandler.queryEntry", json!({ "uid": "a" })).await;
+    assert_eq!(entry, json!({ "code": 200, "host": "127.0.0.1", "port": 3051 }));
     for nobody in [json!({}), json!({ "uid": "" })] {
         assert_eq!(
             gate.request("gate.gateHandler.queryEntry", nobody).await,
@@ -29,10 +24,7 @@ async fn those_in_a_room_hear_who_joins() {
     let mut py = login(&app, "py", "lobby").await;
     let (mut al, users) = enter(&app, "al", "lobby").await;
     assert_eq!(users["users"].as_array().map(Vec::len), Some(2));
-    assert_eq!(
-        py.pushed("onAdd").await,
-        json!({ "route": "onAdd", "user": "al" })
-    );
+    assert_eq!(py.pushed("onAdd").await, json!({ "route": "onAdd", "user": "al" }));
     assert_eq!(al.pushes(), []);
 }
 
@@ -40,11 +32,7 @@ async fn those_in_a_room_hear_who_joins() {
 async fn a_name_is_taken_once_in_the_whole_cluster() {
     let app = start().await;
     let _py = login(&app, "py", "lobby").await;
-    for connector in [
-        "connector-server-1",
-        "connector-server-2",
-        "connector-server-3",
-    ] {
+    for connector in ["connector-server-1", "connector-server-2", "connector-server-3"] {
         let client = app.connect(connector).await;
         let body = json!({ "username": "py", "rid": "lobby" });
         let reply = client.request("connector.entryHandler.enter", &body).await;
@@ -60,23 +48,16 @@ async fn a_name_is_free_when_its_user_has_gone() {
     let py = login(&app, "py", "lobby").await;
     let mut al = login(&app, "al", "lobby").await;
     py.leave().await;
-    assert_eq!(
-        al.pushed("onLeave").await,
-        json!({ "route": "onLeave", "user": "py" })
-    );
+    assert_eq!(al.pushed("onLeave").await, json!({ "route": "onLeave", "user": "py" }));
     login(&app, "py", "lobby").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn bad_names_are_refused() {
     let app = start().await;
-    for (name, room) in [
-        ("", "lobby"),
-        ("a*b", "lobby"),
-        ("<b>", "lobby"),
-        ("py", ""),
-        ("py", "a b"),
-    ] {
+    for (name, room) in
+        [("", "lobby"), ("a*b", "lobby"), ("<b>", "lobby"), ("py", ""), ("py", "a b")]
+    {
         let client = app.connect("connector-server-1").await;
         let body = json!({ "username": name, "rid": room });
         let reply = client.request("connector.entryHandler.enter", body).await;

@@ -22,17 +22,12 @@ async fn start() -> TestApp {
 /// Asks the gate for a connector, and enters there, as the page does.
 async fn enter(app: &TestApp, name: &str, room: &str) -> (TestClient, Value) {
     let gate = app.connect("gate-server-1").await;
-    let entry = gate
-        .request("gate.gateHandler.queryEntry", json!({ "uid": name }))
-        .await;
+    let entry = gate.request("gate.gateHandler.queryEntry", json!({ "uid": name })).await;
     gate.leave().await;
     let number = entry["port"].as_u64().expect("a port") - 3049;
     let client = app.connect(&format!("connector-server-{number}")).await;
     let reply = client
-        .request(
-            "connector.entryHandler.enter",
-            json!({ "username": name, "rid": room }),
-        )
+        .request("connector.entryHandler.enter", json!({ "username": name, "rid": room }))
         .await;
     (client, reply)
 }

@@ -38,12 +38,7 @@ impl Schema<'_> {
     /// When a tag is unknown or the bytes end too early.
     pub fn decode(&self, body: &[u8]) -> Result<Bytes, ProtobufError> {
         let mut out = Vec::with_capacity(2 * body.len() + 16);
-        Decoder {
-            all: self.all,
-            out: &mut out,
-            depth: 0,
-        }
-        .message(self.message, body)?;
+        Decoder { all: self.all, out: &mut out, depth: 0 }.message(self.message, body)?;
         Ok(out.into())
     }
 }
@@ -84,10 +79,8 @@ impl Decoder<'_> {
                 self.out.push(b',');
             }
             self.out.extend_from_slice(field.json.as_bytes());
-            let mut all = values[at..]
-                .iter()
-                .filter(|(of, _)| *of == index)
-                .map(|(_, value)| *value);
+            let mut all =
+                values[at..].iter().filter(|(of, _)| *of == index).map(|(_, value)| *value);
             if field.rule == Rule::Repeated {
                 self.array(field, all)?;
             } else {
@@ -220,7 +213,5 @@ fn take_value<'b>(field: &Field, bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
 }
 
 fn short(field: &str) -> ProtobufError {
-    ProtobufError::Short {
-        field: field.to_owned(),
-    }
+    ProtobufError::Short { field: field.to_owned() }
 }

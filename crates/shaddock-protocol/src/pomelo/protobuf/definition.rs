@@ -99,18 +99,13 @@ fn parse_message(
     let Value::Object(fields) = fields else {
         return Err(fault_at(path, "", SchemaFault::Message));
     };
-    let mut message = Definition {
-        name: name.to_owned(),
-        ..Definition::default()
-    };
+    let mut message = Definition { name: name.to_owned(), ..Definition::default() };
     for (key, value) in fields {
         let words: Vec<&str> = key.split(' ').collect();
         let (rule, kind, name) = match words[..] {
             ["message", name] => {
                 let path = format!("{path}.{name}");
-                message
-                    .nested
-                    .push(parse_message(name, &path, value, ignored)?);
+                message.nested.push(parse_message(name, &path, value, ignored)?);
                 continue;
             }
             [rule, kind, name] if let Some(rule) = Rule::parse(rule) => (rule, kind, name),
@@ -134,12 +129,7 @@ fn parse_message(
         message.push(
             path,
             key,
-            Field {
-                name: name.to_owned(),
-                rule,
-                kind: kind.to_owned(),
-                tag,
-            },
+            Field { name: name.to_owned(), rule, kind: kind.to_owned(), tag },
         )?;
     }
     Ok(message)
@@ -158,10 +148,7 @@ fn parse_nested(path: &str, messages: &Value) -> Result<Vec<Definition>, SchemaE
         let Value::Object(members) = members else {
             return Err(fault_at(path, name, SchemaFault::Message));
         };
-        let mut message = Definition {
-            name: name.clone(),
-            ..Definition::default()
-        };
+        let mut message = Definition { name: name.clone(), ..Definition::default() };
         for (key, member) in members {
             match key.as_str() {
                 "__tags" => {}
@@ -178,12 +165,7 @@ fn parse_nested(path: &str, messages: &Value) -> Result<Vec<Definition>, SchemaE
                     if message.fields.iter().any(|field| field.tag == tag) {
                         return Err(fault_at(name, key, SchemaFault::TakenTag(tag)));
                     }
-                    let field = Field {
-                        name: key.clone(),
-                        rule,
-                        kind: kind.to_owned(),
-                        tag,
-                    };
+                    let field = Field { name: key.clone(), rule, kind: kind.to_owned(), tag };
                     message.push(name, key, field)?;
                 }
             }
@@ -196,10 +178,7 @@ fn parse_nested(path: &str, messages: &Value) -> Result<Vec<Definition>, SchemaE
 /// The JSON that a handshake carries.
 pub(super) fn to_json(messages: &[Definition]) -> String {
     Value::Object(
-        messages
-            .iter()
-            .map(|message| (message.name.clone(), message.to_value()))
-            .collect(),
+        messages.iter().map(|message| (message.name.clone(), message.to_value())).collect(),
     )
     .to_string()
 }
@@ -217,30 +196,16 @@ impl Definition {
 
     fn to_value(&self) -> Value {
         let mut members = Map::new();
-        for Field {
-            name,
-            rule,
-            kind,
-            tag,
-        } in &self.fields
-        {
+        for Field { name, rule, kind, tag } in &self.fields {
             let member = json!({ "option": rule.as_str(), "type": kind, "tag": tag });
             members.insert(name.clone(), member);
         }
-        let nested = self
-            .nested
-            .iter()
-            .map(|nested| (nested.name.clone(), nested.to_value()));
+        let nested = self.nested.iter().map(|nested| (nested.name.clone(), nested.to_value()));
         members.insert("__messages".into(), Value::Object(nested.collect()));
         // JavaScript orders keys that are numbers.
-        let tags: BTreeMap<u32, &str> = self
-            .fields
-            .iter()
-            .map(|field| (field.tag, &*field.name))
-            .collect();
-        let tags = tags
-            .into_iter()
-            .map(|(tag, name)| (tag.to_string(), name.into()));
+        let tags: BTreeMap<u32, &str> =
+            self.fields.iter().map(|field| (field.tag, &*field.name)).collect();
+        let tags = tags.into_iter().map(|(tag, name)| (tag.to_string(), name.into()));
         members.insert("__tags".into(), Value::Object(tags.collect()));
         Value::Object(members)
     }
@@ -266,16 +231,9 @@ impl Rule {
 }
 
 pub(super) fn fault_at(message: &str, field: &str, fault: SchemaFault) -> SchemaError {
-    SchemaError {
-        message: message.to_owned(),
-        field: field.to_owned(),
-        fault,
-    }
+    SchemaError { message: message.to_owned(), field: field.to_owned(), fault }
 }
 
 fn parse_tag(value: &Value) -> Option<u32> {
-    value
-        .as_u64()
-        .and_then(|tag| u32::try_from(tag).ok())
-        .filter(|&tag| tag <= MAX_TAG)
+    value.as_u64().and_then(|tag| u32::try_from(tag).ok()).filter(|&tag| tag <= MAX_TAG)
 }

@@ -54,8 +54,7 @@ impl Schema<'_> {
     ) -> Result<(), BodyError> {
         let mut json = serde_json::Deserializer::from_slice(body);
         self.put(&mut json, strings, out)?;
-        json.end()
-            .map_err(|error| self.error(String::new(), &error))
+        json.end().map_err(|error| self.error(String::new(), &error))
     }
 
     /// Writes `body` behind what `out` has.
@@ -67,18 +66,9 @@ impl Schema<'_> {
     ) -> Result<(), BodyError> {
         let before = out.len();
         let mut encoder = self.encoder(strings, out);
-        let written = MessageSeed {
-            encoder: &mut encoder,
-            message: self.message,
-        }
-        .deserialize(body);
-        let field = encoder
-            .path
-            .iter()
-            .rev()
-            .copied()
-            .collect::<Vec<_>>()
-            .join(".");
+        let written =
+            MessageSeed { encoder: &mut encoder, message: self.message }.deserialize(body);
+        let field = encoder.path.iter().rev().copied().collect::<Vec<_>>().join(".");
         match written {
             Err(error) => Err(self.error(field, &error)),
             Ok(()) if out.len() == before => {
@@ -89,21 +79,11 @@ impl Schema<'_> {
     }
 
     fn encoder<'e>(&'e self, strings: Strings, out: &'e mut BytesMut) -> Encoder<'e> {
-        Encoder {
-            all: self.all,
-            strings,
-            out,
-            path: Vec::new(),
-            depth: 0,
-        }
+        Encoder { all: self.all, strings, out, path: Vec::new(), depth: 0 }
     }
 
     fn error(&self, field: String, reason: &dyn fmt::Display) -> BodyError {
-        BodyError {
-            route: self.route.to_owned(),
-            field,
-            reason: reason.to_string(),
-        }
+        BodyError { route: self.route.to_owned(), field, reason: reason.to_string() }
     }
 
     /// Writes the field `name` alone, if there is one for numbers, and be others required.
@@ -114,10 +94,7 @@ impl Schema<'_> {
         let before = out.len();
         let mut encoder = self.encoder(Strings::Utf8, out);
         let number: U32Deserializer<value::Error> = number.into_deserializer();
-        let seed = FieldSeed {
-            encoder: &mut encoder,
-            field: &self.message.fields[index],
-        };
+        let seed = FieldSeed { encoder: &mut encoder, field: &self.message.fields[index] };
         if seed.deserialize(number).is_err() {
             out.truncate(before);
         }
@@ -150,24 +127,15 @@ impl<'a> Encoder<'a> {
         value: D,
     ) -> Result<(), D::Error> {
         let Kind::Message(index) = kind else {
-            return value.deserialize_any(ScalarVisitor {
-                encoder: self,
-                kind,
-            });
+            return value.deserialize_any(ScalarVisitor { encoder: self, kind });
         };
         if self.depth == MAX_DEPTH {
-            return Err(D::Error::custom(format_args!(
-                "nested deeper than {MAX_DEPTH}"
-            )));
+            return Err(D::Error::custom(format_args!("nested deeper than {MAX_DEPTH}")));
         }
         self.depth += 1;
         let start = self.out.len();
         let message = self.all.message(index);
-        MessageSeed {
-            encoder: self,
-            message,
-        }
-        .deserialize(value)?;
+        MessageSeed { encoder: self, message }.deserialize(value)?;
         self.depth -= 1;
         self.insert_length(start, self.out.len() - start);
         Ok(())
@@ -216,10 +184,7 @@ impl<'de> Visitor<'de> for MessageSeed<'_, '_> {
             };
             let field = &message.fields[index];
             let written = match seen.insert(index) {
-                true => map.next_value_seed(FieldSeed {
-                    encoder: &mut *encoder,
-                    field,
-                }),
+                true => map.next_value_seed(FieldSeed { encoder: &mut *encoder, field }),
                 false => Err(A::Error::custom("it is there twice")),
             };
             written.inspect_err(|_| encoder.path.push(&field.name))?;
@@ -284,13 +249,7 @@ impl<'de> Visitor<'de> for FieldSeed<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let Self { encoder, field } = self;
         if let Kind::String | Kind::Message(_) = field.kind {
-            while seq
-                .next_element_seed(ElementSeed {
-                    encoder: &mut *encoder,
-                    field,
-                })?
-                .is_some()
-            {}
+            while seq.next_element_seed(ElementSeed { encoder: &mut *encoder, field })?.is_some() {}
             return Ok(());
         }
         let before = encoder.out.len();
@@ -298,10 +257,7 @@ impl<'de> Visitor<'de> for FieldSeed<'_, '_> {
         let start = encoder.out.len();
         let mut count = 0;
         while seq
-            .next_element_seed(NumberSeed {
-                encoder: &mut *encoder,
-                kind: field.kind,
-            })?
+            .next_element_seed(NumberSeed { encoder: &mut *encoder, kind: field.kind })?
             .is_some()
         {
             count += 1;
@@ -367,10 +323,7 @@ impl<'de> Visitor<'de> for ScalarVisitor<'_, '_> {
             Kind::SInt if let Ok(signed) = i64::try_from(number) => return self.visit_i64(signed),
             Kind::Float | Kind::Double => return self.visit_f64(number as f64),
             _ => {
-                return Err(E::invalid_value(
-                    serde::de::Unexpected::Unsigned(number),
-                    &self,
-                ));
+                return Err(E::invalid_value(serde::de::Unexpected::Unsigned(number), &self));
             }
         }
         Ok(())
@@ -381,17 +334,11 @@ impl<'de> Visitor<'de> for ScalarVisitor<'_, '_> {
             Kind::UInt if let Ok(number) = u64::try_from(number) => return self.visit_u64(number),
             Kind::SInt if (MIN_SINT..=MAX_SINT).contains(&number) => {
                 // Zig-zag: 0, -1, 1, -2, ..
-                varint::put(
-                    self.encoder.out,
-                    (number << 1 ^ number >> 63).cast_unsigned(),
-                );
+                varint::put(self.encoder.out, (number << 1 ^ number >> 63).cast_unsigned());
             }
             Kind::Float | Kind::Double => return self.visit_f64(number as f64),
             _ => {
-                return Err(E::invalid_value(
-                    serde::de::Unexpected::Signed(number),
-                    &self,
-                ));
+                return Err(E::invalid_value(serde::de::Unexpected::Signed(number), &self));
             }
         }
         Ok(())
@@ -422,8 +369,7 @@ impl<'de> Visitor<'de> for ScalarVisitor<'_, '_> {
             Strings::Surrogates => {
                 let start = self.encoder.out.len();
                 text::put_surrogates(self.encoder.out, string);
-                self.encoder
-                    .insert_length(start, self.encoder.out.len() - start);
+                self.encoder.insert_length(start, self.encoder.out.len() - start);
             }
         }
         Ok(())

@@ -55,13 +55,7 @@ impl Protos {
         let json = (definition::to_json(&server), definition::to_json(&client));
         let version = digest(&[&json.1, &json.0]);
         let (server, client) = (Schemas::new(&server)?, Schemas::new(&client)?);
-        Ok(Self {
-            server,
-            client,
-            version,
-            json,
-            ignored,
-        })
+        Ok(Self { server, client, version, json, ignored })
     }
 
     /// The schemas that a server sent in its handshake.
@@ -73,13 +67,7 @@ impl Protos {
         let json = (server.to_string(), client.to_string());
         let server = Schemas::new(&definition::parse_handshake(server)?)?;
         let client = Schemas::new(&definition::parse_handshake(client)?)?;
-        Ok(Self {
-            server,
-            client,
-            version: version.to_owned(),
-            json,
-            ignored: Vec::new(),
-        })
+        Ok(Self { server, client, version: version.to_owned(), json, ignored: Vec::new() })
     }
 
     /// The schema of responses to, or pushes of, `route`.

@@ -103,11 +103,7 @@ impl Schemas {
 
     pub(super) fn get(&self, route: &str) -> Option<Schema<'_>> {
         let (route, index) = self.routes.get_key_value(route)?;
-        Some(Schema {
-            all: self,
-            message: self.messages.get(*index)?,
-            route,
-        })
+        Some(Schema { all: self, message: self.messages.get(*index)?, route })
     }
 
     /// The message type that [`Kind::Message`] names.
@@ -135,10 +131,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn none_of(message: &Message) -> Self {
-        Self {
-            few: 0,
-            more: vec![false; message.fields.len().saturating_sub(64)],
-        }
+        Self { few: 0, more: vec![false; message.fields.len().saturating_sub(64)] }
     }
 
     pub(super) fn contains(&self, field: usize) -> bool {

@@ -25,16 +25,8 @@ pub(super) fn connector(name: &str) -> Connector {
     let app = &VECTORS["transcript_app"];
     let options = &app["connectors"][name];
     let dictionary = || {
-        let handlers = app["handlers"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str);
-        let extra = app["dictionary_json"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(str_of);
+        let handlers = app["handlers"].as_object().unwrap().keys().map(String::as_str);
+        let extra = app["dictionary_json"].as_array().unwrap().iter().map(str_of);
         Arc::new(Dictionary::build(handlers, extra).unwrap())
     };
     let protos = || {
@@ -67,13 +59,7 @@ impl App<Server> {
 impl<D: Dialect> App<D> {
     /// The application behind another dialect.
     pub(super) fn over(server: D, now: Instant) -> Self {
-        Self {
-            server,
-            now,
-            full: false,
-            sent: Vec::new(),
-            closed: None,
-        }
+        Self { server, now, full: false, sent: Vec::new(), closed: None }
     }
 
     /// Gives bytes to the application, and what it sends back.
@@ -182,20 +168,11 @@ impl<D: Dialect> App<D> {
 
     fn reply(&mut self, id: NonZeroU32, message: &Incoming, body: &Value) {
         let body = text::to_json(body).unwrap();
-        self.sent.push(
-            self.server
-                .voice()
-                .response(id, &message.route, &body)
-                .unwrap(),
-        );
+        self.sent.push(self.server.voice().response(id, &message.route, &body).unwrap());
     }
 
     /// Sends nothing if the body does not fit.
     fn push(&mut self, route: &str, body: &Value) {
-        self.sent.extend(
-            self.server
-                .voice()
-                .push(route, &text::to_json(body).unwrap()),
-        );
+        self.sent.extend(self.server.voice().push(route, &text::to_json(body).unwrap()));
     }
 }

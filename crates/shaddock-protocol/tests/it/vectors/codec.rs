@@ -18,19 +18,12 @@ fn packages_are_encoded_as_recorded() {
             let byte = bytes(&case["body_fill"]["byte"])[0];
             vec![byte; count.try_into().unwrap()]
         });
-        let kind = case["type"]
-            .as_u64()
-            .and_then(|kind| Kind::try_from(u8::try_from(kind).ok()?).ok());
-        let body = filler
-            .clone()
-            .unwrap_or_else(|| bytes(&case["body"]))
-            .into();
+        let kind =
+            case["type"].as_u64().and_then(|kind| Kind::try_from(u8::try_from(kind).ok()?).ok());
+        let body = filler.clone().unwrap_or_else(|| bytes(&case["body"])).into();
         let encoded = kind.and_then(|kind| Package { kind, body }.encode().ok());
         let (actual, recorded) = match filler {
-            None => (
-                encoded.as_deref().map_or_else(refused, hex),
-                case["hex"].clone(),
-            ),
+            None => (encoded.as_deref().map_or_else(refused, hex), case["hex"].clone()),
             // Too long to show: the recorded checksum is that of head and filler.
             Some(filler) => {
                 let whole = encoded.map(|encoded| {
@@ -55,11 +48,7 @@ fn packages_are_decoded_as_recorded() {
         let end = loop {
             match stream.next(Package::MAX_BODY) {
                 Ok(Some(Package { kind, body })) => {
-                    let body = if body.is_empty() {
-                        Value::Null
-                    } else {
-                        hex(&body)
-                    };
+                    let body = if body.is_empty() { Value::Null } else { hex(&body) };
                     packages.push(json!({ "type": kind as u8, "body": body }));
                 }
                 Ok(None) if stream.is_empty() => break None,
@@ -71,11 +60,7 @@ fn packages_are_decoded_as_recorded() {
         if let Some(end) = end {
             actual["then"] = end.into();
         }
-        judge.hear(
-            text(&case["id"]),
-            &actual,
-            &json!({ "packages": case["packages"] }),
-        );
+        judge.hear(text(&case["id"]), &actual, &json!({ "packages": case["packages"] }));
     }
     judge.close("package_decode", 59, 13, 0);
 }
@@ -88,16 +73,8 @@ fn messages_are_encoded_as_recorded() {
             continue;
         }
         let encoded = message(case).and_then(|message| message.encode().ok());
-        let recorded = if case.get("error").is_some() {
-            refused()
-        } else {
-            case["hex"].clone()
-        };
-        judge.hear(
-            text(&case["id"]),
-            &encoded.as_deref().map_or_else(refused, hex),
-            &recorded,
-        );
+        let recorded = if case.get("error").is_some() { refused() } else { case["hex"].clone() };
+        judge.hear(text(&case["id"]), &encoded.as_deref().map_or_else(refused, hex), &recorded);
     }
     judge.close("message_encode", 162, 10, 4);
 }
@@ -111,20 +88,10 @@ fn message(case: &Value) -> Option<Message> {
         (false, route) => Some(WireRoute::Text(route.as_str().unwrap_or_default().into())),
     };
     Some(match case["type"].as_u64()? {
-        0 => Message::Request {
-            id,
-            route: route()?,
-            body,
-        },
-        1 => Message::Notify {
-            route: route()?,
-            body,
-        },
+        0 => Message::Request { id, route: route()?, body },
+        1 => Message::Notify { route: route()?, body },
         2 => Message::Response { id, body },
-        3 => Message::Push {
-            route: route()?,
-            body,
-        },
+        3 => Message::Push { route: route()?, body },
         _ => return None,
     })
 }
@@ -205,15 +172,8 @@ fn text_is_written_as_node_and_browsers_do() {
 #[test]
 fn the_dictionary_is_the_recorded_one() {
     let app = &VECTORS["transcript_app"];
-    let routes = app["handlers"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str);
+    let routes = app["handlers"].as_object().unwrap().keys().map(String::as_str);
     let extra = app["dictionary_json"].as_array().unwrap().iter().map(text);
     let dictionary = Dictionary::build(routes, extra).unwrap();
-    assert_eq!(
-        dictionary.version(),
-        VECTORS["handshake_full"]["json"]["sys"]["dictVersion"]
-    );
+    assert_eq!(dictionary.version(), VECTORS["handshake_full"]["json"]["sys"]["dictVersion"]);
 }

@@ -25,16 +25,8 @@ static DIFFERENCES: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
     let list: Vec<Value> =
         serde_json::from_str(include_str!("../../vectors/differences.json")).expect("it is JSON");
     let by_case = list.iter().map(|difference| {
-        assert!(
-            difference["line"]
-                .as_str()
-                .is_some_and(|line| !line.is_empty()),
-            "{difference}"
-        );
-        (
-            text(&difference["case"]).to_owned(),
-            difference["expect"].clone(),
-        )
+        assert!(difference["line"].as_str().is_some_and(|line| !line.is_empty()), "{difference}");
+        (text(&difference["case"]).to_owned(), difference["expect"].clone())
     });
     by_case.collect()
 });
@@ -56,9 +48,7 @@ struct Judge {
 impl Judge {
     /// Whether a case is to be run.
     fn takes(&mut self, case: &Value) -> bool {
-        let flagged = ["reference_bug", "reference_quirk"]
-            .iter()
-            .any(|flag| case[flag] == true);
+        let flagged = ["reference_bug", "reference_quirk"].iter().any(|flag| case[flag] == true);
         self.flagged += usize::from(flagged);
         !flagged
     }
@@ -74,8 +64,7 @@ impl Judge {
             ));
         }
         if difference.is_some() && same(recorded, actual) {
-            self.wrong
-                .push(format!("{case} does not differ from what was recorded"));
+            self.wrong.push(format!("{case} does not differ from what was recorded"));
         }
     }
 
@@ -115,21 +104,12 @@ fn every_difference_names_a_case() {
         cases.extend(list.filter_map(|case| case["id"].as_str().map(str::to_owned)));
     }
     for (name, messages) in VECTORS["protobuf_parsed"].as_object().unwrap() {
-        cases.extend(
-            messages
-                .as_object()
-                .unwrap()
-                .keys()
-                .map(|route| format!("{name}.{route}")),
-        );
+        cases.extend(messages.as_object().unwrap().keys().map(|route| format!("{name}.{route}")));
     }
     cases.extend((0..26).map(|frame| format!("jsclient {frame}")));
     for case in DIFFERENCES.keys() {
         let case = case.split(" step ").next().unwrap();
-        assert!(
-            cases.iter().any(|known| known == case),
-            "there is no case {case}"
-        );
+        assert!(cases.iter().any(|known| known == case), "there is no case {case}");
     }
 }
 
@@ -149,9 +129,5 @@ fn bytes(hex: &Value) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> Value {
-    bytes
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>()
-        .into()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }

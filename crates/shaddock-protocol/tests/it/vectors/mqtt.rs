@@ -32,9 +32,7 @@ fn a_push_is_written_as_recorded() {
     let server = server(Instant::now());
     let mut judge = Judge::default();
     for case in cases("mqtt_publish_encoder") {
-        let pushed = server
-            .voice()
-            .push("onAny", &case["msg"].to_string().into());
+        let pushed = server.voice().push("onAny", &case["msg"].to_string().into());
         let actual = pushed.map_or_else(|_| refused(), |packet| hex(&packet));
         let recorded = match &case["hex"] {
             Value::Null => refused(),
@@ -54,17 +52,12 @@ fn what_is_pushed_comes_in_again() {
         }
         let now = Instant::now();
         let mut server = server(now);
-        server.receive(
-            bytes(&json!("101100064d51497364700302003c0003616263")).into(),
-            now,
-        );
+        server.receive(bytes(&json!("101100064d51497364700302003c0003616263")).into(), now);
         assert!(matches!(server.poll_event(now), Some(Event::Handshake(_))));
         server.accept(None, now);
         assert!(matches!(server.poll_event(now), Some(Event::Ready)));
         server.receive(packet.clone().into(), now);
-        let Some(Event::Message(message)) = server.poll_event(now) else {
-            panic!("{case}")
-        };
+        let Some(Event::Message(message)) = server.poll_event(now) else { panic!("{case}") };
         assert_eq!(server.voice().push("", &message.body).unwrap(), packet);
     }
 }

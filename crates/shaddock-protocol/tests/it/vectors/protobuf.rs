@@ -15,10 +15,7 @@ fn protos(schema: &str, route: &str) -> Result<Protos, SchemaError> {
     let file = &VECTORS["protobuf_schemas"][schema];
     let file = match schema {
         "odd" => &Value::Object(
-            file.get(route)
-                .map(|one| (route.to_owned(), one.clone()))
-                .into_iter()
-                .collect(),
+            file.get(route).map(|one| (route.to_owned(), one.clone())).into_iter().collect(),
         ),
         _ => file,
     };
@@ -34,11 +31,7 @@ fn schemas_are_parsed_as_recorded() {
                 let mut all: Map<String, Value> = serde_json::from_str(protos.json().0).unwrap();
                 all.remove(route).unwrap()
             });
-            judge.hear(
-                &format!("{name}.{route}"),
-                &parsed.unwrap_or_else(|_| refused()),
-                recorded,
-            );
+            judge.hear(&format!("{name}.{route}"), &parsed.unwrap_or_else(|_| refused()), recorded);
         }
     }
     judge.close("protobuf_parsed", 21, 5, 0);
@@ -54,10 +47,7 @@ fn bodies_are_encoded_as_recorded() {
         }
         let id = text(&case["id"]);
         let protos = protos(text(&case["schema"]), text(&case["route"]));
-        let schema = protos
-            .as_ref()
-            .ok()
-            .and_then(|protos| protos.server(text(&case["route"])));
+        let schema = protos.as_ref().ok().and_then(|protos| protos.server(text(&case["route"])));
         let encode = |strings| {
             let body =
                 schema.and_then(|schema| schema.encode_from(Body(&case["msg"]), strings).ok());
@@ -71,21 +61,12 @@ fn bodies_are_encoded_as_recorded() {
             continue;
         }
         // `null` says that the encoder gave nothing, which is an error here.
-        let recorded = if case["hex"].is_null() {
-            refused()
-        } else {
-            case["hex"].clone()
-        };
+        let recorded = if case["hex"].is_null() { refused() } else { case["hex"].clone() };
         judge.hear(id, &actual, &recorded);
-        let of_strings = case["msg"]
-            .as_object()
-            .is_some_and(|msg| msg.values().all(Value::is_string));
+        let of_strings =
+            case["msg"].as_object().is_some_and(|msg| msg.values().all(Value::is_string));
         if of_strings && let Some(browser) = case["browser"].get("hex") {
-            assert_eq!(
-                &encode(Strings::Surrogates),
-                browser,
-                "{id} as a browser writes it"
-            );
+            assert_eq!(&encode(Strings::Surrogates), browser, "{id} as a browser writes it");
         }
     }
     assert_eq!(coercions, 11);
@@ -120,10 +101,9 @@ fn bodies_are_decoded_as_recorded() {
 fn minus_zero(value: &Value) -> Value {
     match value {
         Value::Object(members) if members.get("$").is_some_and(|what| what == "-0") => json!(-0.0),
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, value)| (name.clone(), minus_zero(value)))
-            .collect(),
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (name.clone(), minus_zero(value))).collect()
+        }
         other => other.clone(),
     }
 }

@@ -25,19 +25,13 @@ fn conversations_go_as_recorded() {
                 // Nobody sees the end of a connection; the next datagram makes a new one.
                 app = App::new(connector);
             }
-            let said = exchange
-                .get("send")
-                .or_else(|| exchange.get("send_text_hex"));
+            let said = exchange.get("send").or_else(|| exchange.get("send_text_hex"));
             let mut heard = said.map(|said| app.say(bytes(said))).unwrap_or_default();
             if let Some(time) = exchange["wait_ms"].as_u64() {
                 heard.extend(app.wait(Duration::from_millis(time)));
             }
-            let recorded: Vec<u8> = exchange["recv"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .flat_map(bytes)
-                .collect();
+            let recorded: Vec<u8> =
+                exchange["recv"].as_array().unwrap().iter().flat_map(bytes).collect();
             let show = |bytes: &[u8], closed: bool| json!({ "hear": hex(bytes), "closed": closed });
             judge.hear(
                 &format!("{} step {step}", text(&case["id"])),
@@ -65,12 +59,7 @@ fn the_browser_client_is_answered_as_recorded() {
     let mut app = App::new("full");
     let mut now = 0;
     let mut heard = Vec::new();
-    for (index, frame) in VECTORS["jsclient"]["frames"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .enumerate()
-    {
+    for (index, frame) in VECTORS["jsclient"]["frames"].as_array().unwrap().iter().enumerate() {
         let at = frame["t"].as_u64().unwrap();
         heard.extend(app.wait(Duration::from_millis(at - now)));
         now = at;
@@ -107,9 +96,7 @@ fn our_client_hears_what_the_browser_client_heard() {
                         let route = format!("connector.entryHandler.{method}");
                         let body = wire_text::to_json(&json!({ "name": "x" })).unwrap();
                         let id: u32 = id;
-                        client
-                            .request(id.try_into().unwrap(), &route, &body)
-                            .unwrap();
+                        client.request(id.try_into().unwrap(), &route, &body).unwrap();
                     }
                     json!(["hscb", welcome.user.unwrap().to_string()])
                 }
@@ -130,13 +117,7 @@ fn our_client_hears_what_the_browser_client_heard() {
         .unwrap()
         .iter()
         .map(|event| {
-            event
-                .as_array()
-                .unwrap()
-                .iter()
-                .filter(|part| part.is_string())
-                .cloned()
-                .collect()
+            event.as_array().unwrap().iter().filter(|part| part.is_string()).cloned().collect()
         })
         .filter(|event: &Value| event != &json!(["init"]))
         .collect();

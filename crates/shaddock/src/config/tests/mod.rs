@@ -32,10 +32,7 @@ fn error(files: &[(&str, &str)]) -> String {
 }
 
 fn servers(entries: &str) -> Result<Config, ConfigError> {
-    load(
-        &[("servers.json", &format!(r#"{{"connector": [{entries}]}}"#))],
-        &Overrides::default(),
-    )
+    load(&[("servers.json", &format!(r#"{{"connector": [{entries}]}}"#))], &Overrides::default())
 }
 
 fn servers_error(entries: &str) -> String {

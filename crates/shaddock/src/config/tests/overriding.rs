@@ -2,17 +2,11 @@ use super::*;
 
 fn overridden(overrides: &Overrides) -> Result<Config, ConfigError> {
     let toml = "[frontend]\nheartbeat = 3\n[cluster]\nname = \"chat\"\n";
-    load(
-        &[("servers.json", SERVERS), ("shaddock.toml", toml)],
-        overrides,
-    )
+    load(&[("servers.json", SERVERS), ("shaddock.toml", toml)], overrides)
 }
 
 fn vars(vars: &[(&str, &str)]) -> Overrides {
-    Overrides::from_vars(
-        vars.iter()
-            .map(|(name, value)| (name.to_string(), value.to_string())),
-    )
+    Overrides::from_vars(vars.iter().map(|(name, value)| (name.to_string(), value.to_string())))
 }
 
 #[test]
@@ -77,8 +71,5 @@ fn the_environment_is_the_one_given_else_ours_else_nodes_else_development() {
     assert_eq!(choose_environment(Some("given"), var), "given");
     assert_eq!(choose_environment(None, var), "ours");
     assert_eq!(choose_environment(None, node), "nodes");
-    assert_eq!(
-        choose_environment(None, |_| Some(String::new())),
-        "development"
-    );
+    assert_eq!(choose_environment(None, |_| Some(String::new())), "development");
 }

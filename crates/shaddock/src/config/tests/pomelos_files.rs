@@ -13,10 +13,7 @@ fn servers_come_in_the_files_order() {
 #[test]
 fn a_file_may_be_in_the_environments_folder_and_the_common_one_wins() {
     let own = r#"{"gate": [{"id": "own", "host": "h", "clientPort": 1, "frontend": true}]}"#;
-    assert_eq!(
-        with(&[("development/servers.json", own)]).servers[0].id,
-        "own"
-    );
+    assert_eq!(with(&[("development/servers.json", own)]).servers[0].id, "own");
 
     let both = [("development/servers.json", own), ("servers.json", SERVERS)];
     assert_eq!(with(&both).servers[0].id, "gate-1");
@@ -48,11 +45,8 @@ fn a_byte_order_mark_is_no_error() {
 
 #[test]
 fn an_environment_that_is_not_there_is_named() {
-    let config = Config::embedded(
-        &[("servers.json", SERVERS)],
-        Some("prod"),
-        &Overrides::default(),
-    );
+    let config =
+        Config::embedded(&[("servers.json", SERVERS)], Some("prod"), &Overrides::default());
     assert_eq!(
         config.unwrap_err().to_string(),
         "built-in servers.json has no environment `prod` (it has `development`)"
@@ -71,11 +65,8 @@ fn a_cluster_count_makes_servers_whose_ids_and_ports_count_up() {
            {"clusterCount": "1", "host": "b", "clientPort": 3050, "frontend": true, "area": "7++"}"#,
     )
     .unwrap();
-    let made: Vec<_> = config
-        .servers
-        .iter()
-        .map(|s| (&s.id[..], s.port, s.client_port.unwrap()))
-        .collect();
+    let made: Vec<_> =
+        config.servers.iter().map(|s| (&s.id[..], s.port, s.client_port.unwrap())).collect();
     assert_eq!(
         made,
         [
@@ -131,10 +122,7 @@ fn wrong_entries_are_refused_in_a_sentence() {
             "cluster-server-connector-2: `clientPort` is 65536, a port is 1 to 65535",
         ),
     ] {
-        assert_eq!(
-            servers_error(&entries),
-            format!("built-in servers.json: {sentence}")
-        );
+        assert_eq!(servers_error(&entries), format!("built-in servers.json: {sentence}"));
     }
 }
 
@@ -199,14 +187,8 @@ fn a_server_tells_clients_its_client_host() {
 fn the_rest_is_read() {
     let config = with(&[
         ("servers.json", SERVERS),
-        (
-            "master.json",
-            r#"{"development": {"id": "m", "host": "127.0.0.1", "port": "3005"}}"#,
-        ),
-        (
-            "adminUser.json",
-            r#"[{"id": "u1", "username": "py", "password": "pw", "level": 1}]"#,
-        ),
+        ("master.json", r#"{"development": {"id": "m", "host": "127.0.0.1", "port": "3005"}}"#),
+        ("adminUser.json", r#"[{"id": "u1", "username": "py", "password": "pw", "level": 1}]"#),
         (
             "adminServer.json",
             r#"[{"type": "connector", "token": "t"}, {"type": "chat", "token": "t"}]"#,
@@ -214,10 +196,7 @@ fn the_rest_is_read() {
         ("dictionary.json", r#"["onChat", "onAdd"]"#),
         ("serverProtos.json", "{}"),
         ("log4js.json", "{}"),
-        (
-            "masterha.json",
-            r#"{"masterha": [{"id": "m2", "host": "127.0.0.1", "port": 3006}]}"#,
-        ),
+        ("masterha.json", r#"{"masterha": [{"id": "m2", "host": "127.0.0.1", "port": 3006}]}"#),
         (
             "crons.json",
             r#"{"development": {"chat": [
@@ -249,27 +228,15 @@ fn the_rest_is_read() {
 #[test]
 fn the_rest_is_checked() {
     for (file, text, sentence) in [
-        (
-            "master.json",
-            r#"{"id": "m", "host": "h"}"#,
-            "`port` is missing",
-        ),
+        ("master.json", r#"{"id": "m", "host": "h"}"#, "`port` is missing"),
         ("adminUser.json", "{}", "should be a list"),
         (
             "adminUser.json",
             r#"[{"id": 1, "username": "a", "password": "b"}]"#,
             "[0]: `level` is missing",
         ),
-        (
-            "adminServer.json",
-            r#"[{"type": "chat"}]"#,
-            "[0]: `token` is missing",
-        ),
-        (
-            "dictionary.json",
-            r#"{"onChat": 1}"#,
-            "should be a list of routes",
-        ),
+        ("adminServer.json", r#"[{"type": "chat"}]"#, "[0]: `token` is missing"),
+        ("dictionary.json", r#"{"onChat": 1}"#, "should be a list of routes"),
         ("dictionary.json", "[3]", "3 is no route"),
         ("crons.json", r#"{"chat": 3}"#, "`chat` should be a list"),
         (

@@ -19,30 +19,14 @@ fn the_reference_tells_the_defaults() {
 fn the_reference_has_every_key() {
     // What is commented out counts: its line is a key and a value all the same.
     let told = include_str!("../reference.toml").replace("# timeout =", "timeout =");
-    let told = told
-        .replace("# bind =", "bind =")
-        .replace("# burst =", "burst =");
-    for section in [
-        "frontend",
-        "frontend.limits",
-        "frontend.rate",
-        "requests",
-        "cluster",
-    ] {
+    let told = told.replace("# bind =", "bind =").replace("# burst =", "burst =");
+    for section in ["frontend", "frontend.limits", "frontend.rate", "requests", "cluster"] {
         let asked = format!("[{section}]\nno-such-key = 1\n");
-        let expected = toml::from_str::<Options>(&asked)
-            .unwrap_err()
-            .message()
-            .to_owned();
+        let expected = toml::from_str::<Options>(&asked).unwrap_err().message().to_owned();
         let told: toml::Table = told.parse().unwrap();
-        let here = section
-            .split('.')
-            .fold(&told, |table, key| table[key].as_table().unwrap());
+        let here = section.split('.').fold(&told, |table, key| table[key].as_table().unwrap());
         for key in expected.split('`').skip(3).step_by(2) {
-            assert!(
-                here.contains_key(key),
-                "{section}.{key} is not in reference.toml"
-            );
+            assert!(here.contains_key(key), "{section}.{key} is not in reference.toml");
         }
     }
 }
@@ -61,27 +45,12 @@ fn a_server_overrides_its_kind_and_a_kind_all_front_ends() {
 
     assert_eq!(gate.heartbeat, None);
     let interval = Duration::from_secs(3);
-    assert_eq!(
-        first.heartbeat,
-        Some(Heartbeat {
-            interval,
-            timeout: interval * 2
-        })
-    );
+    assert_eq!(first.heartbeat, Some(Heartbeat { interval, timeout: interval * 2 }));
     let timeout = Duration::from_millis(4500);
     assert_eq!(second.heartbeat, Some(Heartbeat { interval, timeout }));
-    assert_eq!(
-        (gate.use_dict, first.use_dict, second.use_dict),
-        (true, true, false)
-    );
+    assert_eq!((gate.use_dict, first.use_dict, second.use_dict), (true, true, false));
     assert_eq!((gate.limits.package, second.limits.package), (1000, 1000));
-    assert_eq!(
-        (
-            gate.limits.outbound_messages,
-            second.limits.outbound_messages
-        ),
-        (1024, 7)
-    );
+    assert_eq!((gate.limits.outbound_messages, second.limits.outbound_messages), (1024, 7));
 }
 
 #[test]
@@ -91,22 +60,13 @@ fn an_unknown_key_has_its_line_and_a_suggestion() {
             "[frontend]\n\nheartbeet = 3\n",
             "3:1: unknown key `heartbeet`: did you mean `heartbeat`?",
         ),
-        (
-            "[frontned]\n",
-            "1:2: unknown key `frontned`: did you mean `frontend`?",
-        ),
-        (
-            "[kind.gate]\nuseDict = true\n",
-            "2:1: unknown key `useDict`: did you mean `use-dict`?",
-        ),
+        ("[frontned]\n", "1:2: unknown key `frontned`: did you mean `frontend`?"),
+        ("[kind.gate]\nuseDict = true\n", "2:1: unknown key `useDict`: did you mean `use-dict`?"),
         (
             "[frontend.limits]\npackages = 3\n",
             "2:1: unknown key `packages`: did you mean `package`?",
         ),
-        (
-            "[remotes]\ncolour = 1\n",
-            "2:1: unknown key `colour`: here go `deadline`",
-        ),
+        ("[remotes]\ncolour = 1\n", "2:1: unknown key `colour`: here go `deadline`"),
         (
             "[frontend.limits]\nconnections = 3\n",
             "2:1: unknown key `connections`: it is `max-connections` of the server in servers.json",
@@ -116,20 +76,14 @@ fn an_unknown_key_has_its_line_and_a_suggestion() {
             "2:1: unknown key `clientPort`: it is `clientPort` of the server in servers.json",
         ),
     ] {
-        assert_eq!(
-            toml_error(text),
-            format!("built-in shaddock.toml:{sentence}")
-        );
+        assert_eq!(toml_error(text), format!("built-in shaddock.toml:{sentence}"));
     }
 }
 
 #[test]
 fn a_wrong_value_has_its_line() {
     for (text, sentence) in [
-        (
-            "[frontend]\nuse-dict = 1\n",
-            "2:12: invalid type: integer `1`, expected a boolean",
-        ),
+        ("[frontend]\nuse-dict = 1\n", "2:12: invalid type: integer `1`, expected a boolean"),
         (
             "[frontend]\nheartbeat = 2.5\n",
             "2:13: invalid type: floating point `2.5`, expected a whole number",
@@ -152,32 +106,17 @@ fn a_wrong_value_has_its_line() {
         ),
         ("[frontend\n", "1:10: unclosed table, expected `]`"),
     ] {
-        assert_eq!(
-            toml_error(text),
-            format!("built-in shaddock.toml:{sentence}")
-        );
+        assert_eq!(toml_error(text), format!("built-in shaddock.toml:{sentence}"));
     }
 }
 
 #[test]
 fn options_that_do_not_fit_are_refused_for_their_server() {
     for (text, sentence) in [
-        (
-            "heartbeat = 3\ntimeout = 3",
-            "`timeout` (3 s) should be more than `heartbeat` (3 s)",
-        ),
-        (
-            "limits.package = 0",
-            "`limits.package` is 0, which lets nothing through",
-        ),
-        (
-            "limits.package = 16777216",
-            "`limits.package` is 16777216, the wire allows 16777215",
-        ),
-        (
-            "rate.per-second = 3\nrate.burst = 0",
-            "`rate.burst` is 0, which lets nothing through",
-        ),
+        ("heartbeat = 3\ntimeout = 3", "`timeout` (3 s) should be more than `heartbeat` (3 s)"),
+        ("limits.package = 0", "`limits.package` is 0, which lets nothing through"),
+        ("limits.package = 16777216", "`limits.package` is 16777216, the wire allows 16777215"),
+        ("rate.per-second = 3\nrate.burst = 0", "`rate.burst` is 0, which lets nothing through"),
         (
             "origins = [\"game.example\"]",
             "\"game.example\" is no origin, which is a scheme and a host, such as \"https://game.example\"",
@@ -207,10 +146,7 @@ fn sections_of_unknown_servers_and_of_back_ends_are_named() {
 fn an_environments_own_file_is_laid_over_the_common_one() {
     let config = with(&[
         ("servers.json", SERVERS),
-        (
-            "shaddock.toml",
-            "[frontend]\nheartbeat = 3\nuse-dict = true\n",
-        ),
+        ("shaddock.toml", "[frontend]\nheartbeat = 3\nuse-dict = true\n"),
         ("development/shaddock.toml", "[frontend]\nheartbeat = 0\n"),
     ]);
     assert_eq!(frontend(&config, "gate-1").heartbeat, None);
@@ -256,12 +192,7 @@ fn connections_are_limited_by_servers_json() {
 
 #[test]
 fn any_origin_is_the_default_and_is_warned_of_in_production() {
-    let files = |toml| {
-        [
-            ("production/servers.json", PRODUCTION),
-            ("shaddock.toml", toml),
-        ]
-    };
+    let files = |toml| [("production/servers.json", PRODUCTION), ("shaddock.toml", toml)];
     const PRODUCTION: &str =
         r#"{"gate": [{"id": "g", "host": "h", "clientPort": 1, "frontend": true}]}"#;
 
@@ -277,10 +208,7 @@ fn any_origin_is_the_default_and_is_warned_of_in_production() {
     let named = "[frontend]\norigins = [\"https://Game.Example\"]\n";
     let closed =
         Config::embedded(&files(named), Some("production"), &Overrides::default()).unwrap();
-    assert_eq!(
-        frontend(&closed, "g").origins,
-        Some(vec!["https://game.example".to_owned()])
-    );
+    assert_eq!(frontend(&closed, "g").origins, Some(vec!["https://game.example".to_owned()]));
     assert_eq!(closed.warnings, [""; 0]);
 }
 
@@ -289,13 +217,7 @@ fn a_rate_is_off_unless_it_is_set() {
     let config = toml("[kind.gate.rate]\nper-second = 5\n");
     assert_eq!(frontend(&config, "connector-1").rate, None);
     let five = 5.try_into().unwrap();
-    assert_eq!(
-        frontend(&config, "gate-1").rate,
-        Some(Rate {
-            per_second: five,
-            burst: five
-        })
-    );
+    assert_eq!(frontend(&config, "gate-1").rate, Some(Rate { per_second: five, burst: five }));
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! What keeps an application from starting, in sentences for whoever starts it.
+
+use serde_json::json;
+use shaddock::config::{Config, Overrides};
+use shaddock::testing::{self, TestApp};
+use shaddock::{App, Result, Rpc, Server, StartError, State};
+
+use crate::remotes::{Work, WorkClient, Worker};
+
+struct Missing;
+
+async fn handler() -> Result<()> {
+    Ok(())
+}
+
+async fn needs_state(_: State<Missing>) -> Result<()> {
+    Ok(())
+}
+
+async fn needs_chat(_: Rpc<WorkClient>) -> Result<()> {
+    Ok(())
+}
+
+/// Why this does not start; `check` says the same.
+async fn refused(app: impl Fn() -> App) -> String {
+    let error = TestApp::try_start(app()).await.expect_err("it should not start").to_string();
+    let checked = app().check().await.expect_err("it should not pass").to_string();
+    assert_eq!(error, checked);
+    error
+}
+
+fn connector() -> Server {
+    Server::frontend("connector")
+}
+
+/// An application with one connector in its configuration.
+fn app() -> App {
+    testing::app(&["connector"], &[])
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_state_that_is_missing_is_named() {
+    let error = refused(|| {
+        let connector =
+            connector().on("a.one", needs_state).on("a.two", handler).on_close(needs_state);
+        app().server(connector)
+    })
+    .await;
+    let needs = "it needs `State<it::start::Missing>`, which was not given with `App::state` or `Server::state`";
+    let expected = format!(
+        "the application can't work:\n  connector: a.one: {needs}\n  connector: the close hook: {needs}"
+    );
+    assert_eq!(error, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn state_may_be_the_applications_or_the_servers() {
+    let connector = || connector().on("a.one", needs_state);
+    TestApp::start(app().state(Missing).server(connector())).await;
+    TestApp::start(app().server(connector().state(|_| Missing))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_called_is_there() {
+    let error = refused(|| app().server(connector().on("a.one", needs_chat))).await;
+    let expected =
+        "connector: a.one: it calls servers of kind `chat`, and the application has no such kind";
+    assert_eq!(error, format!("the application can't work:\n  {expected}"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_in_servers_json_is_one_of_the_applications() {
+    let error = refused(|| testing::app(&["connector"], &["area"]).server(connector())).await;
+    assert_eq!(
+        error,
+        "servers.json: area-1 is of kind area, and the application has only connector"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_front_end_is_one_on_both_sides() {
+    let error = refused(|| app().server(Server::backend("connector"))).await;
+    let expected = "servers.json: connector-1 says `\"frontend\": true`, and the application has connector as a back-end";
+    assert_eq!(error, expected);
+    let error = refused(|| testing::app(&[], &["chat"]).server(Server::frontend("chat"))).await;
+    let expected = "servers.json: chat-1 lacks `\"frontend\": true`, and the application has chat as a front-end";
+    assert_eq!(error, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_has_one_handler() {
+    let error =
+        refused(|| app().server(connector().on("a.one", handler).on("a.one", handler))).await;
+    assert_eq!(error, "connector.a.one has two handlers");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_has_a_handler_and_a_method() {
+    for route in ["one", "", "a.b.c", "a.", ".b"] {
+        let error = refused(|| app().server(connector().on(route, handler))).await;
+        assert!(error.starts_with(&format!("no client can ask connector.{route}: ")), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_is_defined_once() {
+    let error = refused(|| app().server(connector()).server(connector())).await;
+    assert_eq!(error, "the application defines servers of kind connector twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_has_a_name_that_servers_can_have() {
+    let error = refused(|| app().server(connector()).server(Server::backend("no kind"))).await;
+    assert!(error.starts_with("no kind of server can be called \"no kind\": "), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_remote_is_for_one_kind() {
+    let error =
+        refused(|| app().server(connector().remote(Work::serve(|_| Worker::default())))).await;
+    assert_eq!(error, "Work is a remote of kind chat, and was given to servers of kind connector");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_back_end_has_no_sessions_to_close() {
+    let error = refused(|| {
+        testing::app(&["connector"], &["chat"])
+            .server(connector())
+            .server(Server::backend("chat").on_close(handler))
+    })
+    .await;
+    assert_eq!(
+        error,
+        "servers of kind chat hold no sessions, so `on_close` and `on_moved` would never run there"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_servers_of_the_configuration_can_be_chosen() {
+    let error =
+        refused(|| testing::app(&["connector*2"], &[]).server(connector()).only(["connector-7"]))
+            .await;
+    assert_eq!(error, "servers.json has no server connector-7; it has connector-1, connector-2");
+    let app = TestApp::start(
+        testing::app(&["connector*2"], &[]).server(connector()).only(["connector-2"]),
+    )
+    .await;
+    let servers: Vec<_> =
+        app.app().servers().iter().map(|server| server.id().to_string()).collect();
+    assert_eq!(servers, ["connector-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn schemas_that_are_wrong_are_named_by_their_file() {
+    let servers = json!({ "development": { "connector": [
+        { "id": "connector-1", "host": "127.0.0.1", "clientPort": 3050, "frontend": true },
+    ] } });
+    let servers = servers.to_string();
+    let files = [
+        ("servers.json", servers.as_str()),
+        ("serverProtos.json", r#"{ "onAdd": { "required nonsense x": 1 } }"#),
+    ];
+    let config = Config::embedded(&files, Some("development"), &Overrides::default()).unwrap();
+    let error = TestApp::try_start(App::new(config).server(connector())).await.unwrap_err();
+    assert!(matches!(error, StartError::Schemas { .. }), "{error}");
+    let source = std::error::Error::source(&error).expect("what is wrong").to_string();
+    let text = format!("{error}: {source}");
+    assert!(
+        ["serverProtos.json", "onAdd", "nonsense"].iter().all(|part| text.contains(part)),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_applications_run_in_one_process() {
+    async fn which(State(name): State<&'static str>) -> Result<&'static str> {
+        Ok(*name)
+    }
+    let start = async |name: &'static str| {
+        let connector = connector().on("a.which", which);
+        TestApp::start(app().state(name).server(connector)).await
+    };
+    let (one, other) = (start("one").await, start("other").await);
+    for (app, name) in [(&one, "one"), (&other, "other")] {
+        let client = app.connect("connector-1").await;
+        assert_eq!(client.request("connector.a.which", json!({})).await, name);
+    }
+    one.stop().await;
+    let client = other.connect("connector-1").await;
+    assert_eq!(client.request("connector.a.which", json!({})).await, "other");
+}
