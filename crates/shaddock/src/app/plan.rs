@@ -343,6 +343,7 @@ impl Plan {
                 ..Limits::default()
             },
             tables: Arc::new(tables),
+            ..ConnectorConfig::default()
         })
     }
 }
