@@ -7,12 +7,13 @@ mod wire;
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
+    ops::RangeInclusive,
     sync::Arc,
     time::Duration,
 };
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 
 pub(crate) use self::{open::read_more, wire::Kind};
 pub use self::{socket::Socket, wire::HybridWire};
@@ -36,6 +37,9 @@ pub struct HybridConfig {
     pub origins: Option<Vec<String>>,
     /// What a plain HTTP request is told.
     pub banner: String,
+    /// What raw TCP may begin with, none of it a capital letter: those begin HTTP. As it comes, the kinds of
+    /// pomelo's packages; MQTT begins with 16.
+    pub raw: RangeInclusive<u8>,
     /// After this time without traffic the kernel asks whether the peer is still there; `None` to not ask.
     pub keepalive: Option<Duration>,
     /// Which proxies are believed about whom they speak for: none, unless one says otherwise.
@@ -50,6 +54,7 @@ impl Default for HybridConfig {
         HybridConfig {
             origins: None,
             banner: "This port is for game clients: it speaks WebSocket and TCP.".to_owned(),
+            raw: 1..=5,
             keepalive: Some(Duration::from_secs(60)),
             proxies: Proxies::default(),
             #[cfg(feature = "tls")]
@@ -65,7 +70,7 @@ impl Hybrid {
     ///
     /// When the port is taken, or not ours to take.
     pub async fn bind(addr: impl ToSocketAddrs, config: HybridConfig) -> io::Result<Hybrid> {
-        let listener = TcpListener::bind(addr).await?;
+        let listener = listen(addr).await?;
         Ok(Hybrid { listener, config: Arc::new(config) })
     }
 
@@ -77,6 +82,30 @@ impl Hybrid {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
+
+    /// What was given for TLS, to have its files read again.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.config.tls.as_ref()
+    }
+}
+
+/// As many connections as the kernel holds until they are accepted. Tokio asks for 128, and when a
+/// thousand clients come back at once the others would wait for a retransmission.
+const BACKLOG: u32 = 4096;
+
+async fn listen(addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut refused = None;
+    for addr in lookup_host(addr).await? {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        match socket.bind(addr).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into()))
 }
 
 impl Listener for Hybrid {

@@ -36,7 +36,9 @@ where
                 return Err(OpenError::Left);
             }
             match head.first() {
-                Some(1..=5) => return Ok(HybridWire::raw(stream, peer, Kind::Tcp, head)),
+                Some(first) if config.raw.contains(first) => {
+                    return Ok(HybridWire::raw(stream, peer, Kind::Tcp, head));
+                }
                 Some(b'A'..=b'Z') => {}
                 Some(&other) => return Err(OpenError::Unknown(other)),
                 None => return Err(OpenError::Left),
