@@ -95,7 +95,7 @@ function addresses() {
   return [gate, ...connectors, { host, port: Number(port) }];
 }
 
-function isOpen({ host, port }) {
+export function isOpen({ host, port }) {
   return new Promise((resolve) => {
     const socket = net.connect({ host, port });
     const done = (open) => {

@@ -1,14 +1,16 @@
 /**
- * A client as those that exist: the original codecs, over WebSocket or TCP.
+ * A client as those that exist: the original codecs, over WebSocket or TCP, in TLS or not, or in datagrams.
  *
  * `browser` is the build that runs in pages, with its own idea of emoji; `node` is the other.
  */
 
 import assert from 'node:assert/strict';
+import dgram from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import net from 'node:net';
+import tls from 'node:tls';
 import { WebSocket } from 'ws';
 
 import { gate } from './chat.mjs';
@@ -112,7 +114,8 @@ export class Original {
     this.closed = this.#end.promise;
   }
 
-  async connect({ host, port }) {
+  /** @param {{ host: string, port: number, ca?: Buffer }} to `ca` is who is believed inside TLS */
+  async connect({ host, port, ca }) {
     const receive = (bytes) => this.#receive(bytes);
     const end = (code) => {
       connections.delete(drop);
@@ -122,15 +125,15 @@ export class Original {
       this.#shaken.reject(error);
       for (const { reject } of this.#waiting.values()) reject(error);
     };
-    this.#wire = this.#transport === 'tcp' ? tcp(host, port, receive, end) : websocket(host, port, receive, end);
+    this.#wire = transports[this.#transport](host, port, receive, end, ca);
     const drop = () => this.#wire.drop();
     connections.add(drop);
     await this.#wire.opened;
   }
 
   /** Resolves with the answer, which it acknowledges. */
-  async shakeHands(sys = {}, { acknowledge = true } = {}) {
-    const hello = { sys: { type: this.type, version: '0.0.1', rsa: {}, ...sys }, user: {} };
+  async shakeHands(sys = {}, { acknowledge = true, user = {} } = {}) {
+    const hello = { sys: { type: this.type, version: '0.0.1', rsa: {}, ...sys }, user };
     this.send(Package.TYPE_HANDSHAKE, JSON.stringify(hello));
     this.handshake = await within(this.#shaken.promise, 'the answer to the handshake');
     if (this.handshake.code !== 200) return this.handshake;
@@ -155,6 +158,11 @@ export class Original {
 
   requestBytes(route, body, id) {
     return this.#data(id, Message.TYPE_REQUEST, route, body);
+  }
+
+  /** A body as protobuf, by the schema that the handshake brought. */
+  typed(route, body) {
+    return Uint8Array.from(this.#build.protobuf.encode(route, body));
   }
 
   notify(route, body = {}) {
@@ -255,8 +263,15 @@ export class Original {
   }
 }
 
-function websocket(host, port, receive, end) {
-  const socket = new WebSocket(`ws://${host}:${port}`);
+const transports = {
+  ws: (host, port, receive, end) => websocket(new WebSocket(`ws://${host}:${port}`), receive, end),
+  wss: (host, port, receive, end, ca) => websocket(new WebSocket(`wss://${host}:${port}`, { ca }), receive, end),
+  tcp: (host, port, receive, end) => stream(net.connect({ host, port, noDelay: true }), 'connect', receive, end),
+  tls: (host, port, receive, end, ca) => stream(tls.connect({ host, port, ca, servername: host }), 'secureConnect', receive, end),
+  udp,
+};
+
+function websocket(socket, receive, end) {
   socket.on('message', (data, isBinary) => {
     assert.ok(isBinary, 'the server sends binary messages');
     receive(data);
@@ -275,8 +290,7 @@ function websocket(host, port, receive, end) {
   };
 }
 
-function tcp(host, port, receive, end) {
-  const socket = net.connect({ host, port, noDelay: true });
+function stream(socket, opened, receive, end) {
   let rest = Buffer.alloc(0);
   socket.on('data', (chunk) => {
     rest = Buffer.concat([rest, chunk]);
@@ -289,7 +303,7 @@ function tcp(host, port, receive, end) {
   socket.on('error', () => {});
   socket.on('close', () => end());
   return {
-    opened: once(socket, 'connect'),
+    opened: once(socket, opened),
     send: (bytes) => socket.write(bytes),
     flushed: async () => {
       while (0 < socket.writableLength) await new Promise(setImmediate);
@@ -297,6 +311,26 @@ function tcp(host, port, receive, end) {
     pause: () => socket.pause(),
     close: () => socket.end(),
     drop: () => socket.destroy(),
+  };
+}
+
+/** Nothing but a kick says that it is over. */
+function udp(host, port, receive, end) {
+  const socket = dgram.createSocket('udp4');
+  socket.on('message', (datagram) => {
+    receive(datagram);
+    if (datagram[0] === Package.TYPE_KICK) socket.close();
+  });
+  socket.on('error', () => {});
+  socket.on('close', () => end());
+  socket.connect(port, host);
+  return {
+    opened: once(socket, 'connect'),
+    send: (bytes) => socket.send(bytes),
+    flushed: async () => {},
+    pause: () => socket.removeAllListeners('message'),
+    close: () => socket.close(),
+    drop: () => socket.close(),
   };
 }
 

@@ -77,8 +77,11 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
         let (clients, e2e) = (root.join("clients/js"), root.join("e2e"));
         steps
             .push(Step::new("client for JavaScript", [npm(&clients, "ci"), npm(&clients, "test")]));
+        steps.push(Step::new("wirelab, in release", [cargo("build --release -p wirelab")]));
         let mut test = npm(&e2e, "test");
-        test.env("CHAT_BIN", &chat).env("PICTURES", target.join("pictures"));
+        test.env("CHAT_BIN", &chat)
+            .env("WIRELAB_BIN", target.join("release/wirelab"))
+            .env("PICTURES", target.join("pictures"));
         steps.push(Step::new("end to end", [npm(&e2e, "ci"), test]));
     }
     if !missing.has("cargo-deny") {

@@ -44,7 +44,8 @@ pub trait Dialect: Send + 'static {
     /// Sends the client away: 500 for failed, 501 for a client type or version that is not served.
     fn refuse(&mut self, code: u16);
 
-    /// Closes the connection, and tells the client why if it is in and there is a reason.
+    /// Closes the connection, and tells the client why if it is in, there is a reason, and its
+    /// protocol has a word for it.
     fn kick(&mut self, reason: Option<&str>);
 
     /// How to speak to this client; settled once the handshake is accepted.
@@ -66,9 +67,9 @@ pub enum Event {
     Ready,
     /// It asks or tells something.
     Message(Incoming),
-    /// It sent a message that can't be handed on. If that was a request, it is answered.
+    /// It sent a message that can't be handed on.
     Refused {
-        /// The request.
+        /// The request, if it was one and is answered.
         id: Option<NonZeroU32>,
         /// What was wrong.
         reason: Refusal,
@@ -120,6 +121,12 @@ pub enum Refusal {
     /// A response from a client, or a request from a server.
     #[error("a message that only the other side may send")]
     WrongSide,
+    /// Messages must be signed, and this one is not, or not by its sender. It gets no answer.
+    #[error("the signature is missing or wrong")]
+    Signature,
+    /// A datagram holds less than its packages claim.
+    #[error("a datagram that ends inside a package")]
+    Truncated,
 }
 
 /// Why a connection closes, from the side whose machine says so.
@@ -172,6 +179,13 @@ pub enum CloseReason {
     /// No package starts like this.
     #[error("a package of unknown kind {0}")]
     UnknownPackage(u8),
+    /// The client says goodbye. What it sent before is meant.
+    #[error("the client said goodbye")]
+    Left,
+    /// The client does not keep to MQTT.
+    #[cfg(feature = "mqtt")]
+    #[error(transparent)]
+    Mqtt(#[from] crate::mqtt::PacketError),
 }
 
 impl Refusal {
@@ -183,6 +197,8 @@ impl Refusal {
             Self::UnknownCode(_) => "unknown_code",
             Self::Protobuf(_) => "protobuf",
             Self::WrongSide => "wrong_side",
+            Self::Signature => "signature",
+            Self::Truncated => "truncated",
         }
     }
 }
@@ -202,6 +218,9 @@ impl CloseReason {
             Self::TooLong { .. } => "too_long",
             Self::TooMuchEarly { .. } => "too_much_early",
             Self::UnknownPackage(_) => "unknown_package",
+            Self::Left => "left",
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => "mqtt",
         }
     }
 }

@@ -3,9 +3,16 @@
 //! A connection is a machine: bytes and time go in, events and bytes come out. It has no socket,
 //! no clock and no task; whoever owns it moves bytes and sleeps. [`Dialect`] is what all of them
 //! look like from a server, [`pomelo::Server`] is the one for pomelo's clients, and
-//! [`pomelo::Client`] is the other end of it.
+//! [`pomelo::Client`] is the other end of it. Clients of pomelo's other connectors have machines
+//! of their own, `mqtt::Server` and `socketio::Server`.
 //!
 //! Bodies are JSON text on the inner side of a machine, whatever they are on the wire.
+//!
+//! # Features
+//!
+//! * `crypto`: pomelo's `useCrypto`, messages that clients sign (`pomelo::Config::signed`).
+//! * `mqtt`: the dialect of MQTT clients.
+//! * `socketio`: the dialect of Socket.IO clients.
 //!
 //! # Examples
 //!
@@ -43,6 +50,12 @@ mod voice;
 
 pub mod pomelo;
 
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
+#[cfg(feature = "socketio")]
+pub mod socketio;
+
+mod chunks;
 mod crc;
 pub mod text;
 

@@ -91,15 +91,22 @@ pub(crate) fn json(bytes: Bytes) -> Bytes {
 /// Writes JSON text as every client reads it.
 pub(crate) fn put_json(out: &mut impl BufMut, json: &[u8]) {
     if has_wide(json) {
-        put_escaped(out, &lossy(json));
+        put_escaped(out, &lossy(json), WIDE);
     } else {
         out.put_slice(json);
     }
 }
 
+/// Writes JSON text with nothing but ASCII: what is above comes out right however often, and as
+/// whatever, it is encoded again on its way.
+#[cfg(feature = "socketio")]
+pub(crate) fn put_ascii(out: &mut impl BufMut, json: &[u8]) {
+    put_escaped(out, &lossy(json), '\u{80}');
+}
+
 /// Writes `text` with each character above U+FFFF as two surrogates of three bytes.
 pub(crate) fn put_surrogates(out: &mut impl BufMut, text: &str) {
-    put_units(out, text, |out, unit| {
+    put_units(out, text, WIDE, |out, unit| {
         let [high, low] = unit.to_be_bytes();
         out.put_u8(0xe0 | high >> 4);
         out.put_u8(0x80 | (high & 0x0f) << 2 | low >> 6);
@@ -107,15 +114,18 @@ pub(crate) fn put_surrogates(out: &mut impl BufMut, text: &str) {
     });
 }
 
-/// Writes `text` with each character above U+FFFF as two escapes.
-fn put_escaped(out: &mut impl BufMut, text: &str) {
-    put_units(out, text, |out, unit| out.put_slice(format!("\\u{unit:04X}").as_bytes()));
+/// Writes `text` with each character from `least` on as one or two escapes.
+fn put_escaped(out: &mut impl BufMut, text: &str, least: char) {
+    put_units(out, text, least, |out, unit| out.put_slice(format!("\\u{unit:04X}").as_bytes()));
 }
 
-/// Writes `text`, and calls `put` for both surrogates of each character above U+FFFF.
-fn put_units<B: BufMut>(out: &mut B, text: &str, put: impl Fn(&mut B, u16)) {
+/// The first character that takes two surrogates.
+const WIDE: char = '\u{10000}';
+
+/// Writes `text`, and calls `put` for the units of each character from `least` on.
+fn put_units<B: BufMut>(out: &mut B, text: &str, least: char, put: impl Fn(&mut B, u16)) {
     let mut rest = text;
-    while let Some((at, wide)) = rest.char_indices().find(|(_, c)| '\u{ffff}' < *c) {
+    while let Some((at, wide)) = rest.char_indices().find(|(_, c)| least <= *c) {
         let (before, after) = rest.split_at(at);
         out.put_slice(before.as_bytes());
         for unit in wide.encode_utf16(&mut [0; 2]) {
@@ -199,7 +209,7 @@ impl Formatter for Escaping {
             return CompactFormatter.write_string_fragment(writer, fragment);
         }
         let mut escaped = Vec::with_capacity(fragment.len() + 32);
-        put_escaped(&mut escaped, fragment);
+        put_escaped(&mut escaped, fragment, WIDE);
         writer.write_all(&escaped)
     }
 }

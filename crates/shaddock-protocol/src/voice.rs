@@ -42,6 +42,10 @@ pub enum EncodeError {
     /// The body does not fit its protobuf schema.
     #[error(transparent)]
     Protobuf(#[from] BodyError),
+    /// The body can't go out as a packet of MQTT.
+    #[cfg(feature = "mqtt")]
+    #[error(transparent)]
+    Mqtt(#[from] crate::mqtt::ReplyError),
 }
 
 impl Voice {
@@ -49,7 +53,7 @@ impl Voice {
         Self(Arc::new(encode))
     }
 
-    /// The answer to request `id`, which was for `route`.
+    /// The answer to request `id`, which was for `route`. Where it is empty, there is none to send.
     ///
     /// # Errors
     ///
@@ -65,7 +69,8 @@ impl Voice {
 
     /// The answer to request `id` when there is none: `{"code":500}`.
     ///
-    /// If responses to `route` have a schema, what of this it can hold, which may be nothing.
+    /// If responses to `route` have a schema, what of this it can hold, which may be nothing. An MQTT
+    /// client is told only that its packet came.
     pub fn fault(&self, id: NonZeroU32, route: Option<&Route>) -> Bytes {
         self.0.fault(id, route)
     }

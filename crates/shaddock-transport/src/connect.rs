@@ -12,9 +12,11 @@ use tokio::{
     net::{TcpStream, ToSocketAddrs},
 };
 
+#[cfg(feature = "tls")]
+use crate::Trust;
 use crate::{
     http::ClientUpgrade,
-    hybrid::{HybridWire, read_more},
+    hybrid::{HybridWire, Kind, Socket, read_more},
     websocket::Role,
 };
 
@@ -25,7 +27,7 @@ use crate::{
 /// When nobody answers there.
 pub async fn connect_tcp(addr: impl ToSocketAddrs) -> Result<HybridWire, ConnectError> {
     let (stream, peer) = dial(addr).await?;
-    Ok(HybridWire::raw(stream, peer, "tcp", BytesMut::new()))
+    Ok(HybridWire::raw(Socket::from(stream), peer, Kind::Tcp, BytesMut::new()))
 }
 
 /// Connects to a server by WebSocket. The address looks like `ws://host:port/path`; port and path may be left out.
@@ -34,14 +36,34 @@ pub async fn connect_tcp(addr: impl ToSocketAddrs) -> Result<HybridWire, Connect
 ///
 /// When nobody answers there, or what answers is no WebSocket.
 pub async fn connect_websocket(url: &str) -> Result<HybridWire, ConnectError> {
-    let (host, path) = split(url).ok_or(ConnectError::Url)?;
-    // An IPv6 address has colons too, within brackets.
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    let (stream, peer) = match has_port {
-        true => dial(host).await?,
-        false => dial(format!("{host}:80")).await?,
-    };
-    HybridWire::connect(stream, peer, host, path).await
+    let (host, path) = split(url, "ws://").ok_or(ConnectError::Url)?;
+    let (stream, peer) = dial_url(host, 80).await?;
+    HybridWire::connect(Socket::from(stream), peer, host, path).await
+}
+
+/// Connects to a server inside TLS, believing the authorities in `trust`.
+///
+/// `wss://host:port/path`, where port and path may be left out, gives a WebSocket, `tls://host:port` raw bytes.
+///
+/// # Errors
+///
+/// When nobody answers there, or what answers does not prove that it is this host, or is no WebSocket.
+#[cfg(feature = "tls")]
+pub async fn connect_tls(url: &str, trust: &Trust) -> Result<HybridWire, ConnectError> {
+    if let Some((host, path)) = split(url, "wss://") {
+        let (stream, peer) = dial_url(host, 443).await?;
+        let socket = trust.connect(stream, name(host)).await?;
+        let wire = HybridWire::connect(socket, peer, host, path).await?;
+        return Ok(wire.inside_tls());
+    }
+    match split(url, "tls://") {
+        Some((host, "/")) if port(host).is_some() => {
+            let (stream, peer) = dial(host).await?;
+            let socket = trust.connect(stream, name(host)).await?;
+            Ok(HybridWire::raw(socket, peer, Kind::Tls, BytesMut::new()).inside_tls())
+        }
+        _ => Err(ConnectError::Url),
+    }
 }
 
 impl<S> HybridWire<S>
@@ -80,14 +102,25 @@ where
 #[non_exhaustive]
 pub enum ConnectError {
     /// Not an address this can connect to.
-    #[error("not an address like ws://host:port/path")]
+    #[error("not an address like ws://host:port/path or tls://host:port")]
     Url,
+    /// No TLS could be agreed upon, or the server's certificate is not to be believed.
+    #[error("the server gave no TLS that can be trusted")]
+    Tls(#[source] io::Error),
     /// What answers does not speak WebSocket, or not with us. With its HTTP status, if it has one.
     #[error("the server gave no WebSocket{}", .0.map(|status| format!(", but status {status}")).unwrap_or_default())]
     Refused(Option<u16>),
     /// Nobody answers.
     #[error("could not connect")]
     Io(#[from] io::Error),
+}
+
+/// Dials what stands in a URL, at `otherwise` if it names no port.
+async fn dial_url(host: &str, otherwise: u16) -> io::Result<(TcpStream, SocketAddr)> {
+    match port(host) {
+        Some(_) => dial(host).await,
+        None => dial(format!("{host}:{otherwise}")).await,
+    }
 }
 
 async fn dial(addr: impl ToSocketAddrs) -> io::Result<(TcpStream, SocketAddr)> {
@@ -97,9 +130,25 @@ async fn dial(addr: impl ToSocketAddrs) -> io::Result<(TcpStream, SocketAddr)> {
     Ok((stream, peer))
 }
 
-/// Takes `ws://host:port/path` apart, if it is one and can stand in a request as it is.
-fn split(url: &str) -> Option<(&str, &str)> {
-    let rest = url.strip_prefix("ws://")?;
+/// The port behind a host. An IPv6 address has colons too, within brackets.
+fn port(host: &str) -> Option<&str> {
+    let (_, port) = host.rsplit_once(':')?;
+    (!port.ends_with(']')).then_some(port)
+}
+
+/// A host without its port and brackets, as it stands in a certificate.
+#[cfg(feature = "tls")]
+fn name(host: &str) -> &str {
+    let name = match port(host) {
+        Some(port) => &host[..host.len() - port.len() - 1],
+        None => host,
+    };
+    name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
+}
+
+/// Takes `ws://host:port/path` apart, if it is one of this scheme and can stand in a request as it is.
+fn split<'a>(url: &'a str, scheme: &str) -> Option<(&'a str, &'a str)> {
+    let rest = url.strip_prefix(scheme)?;
     if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
     }
@@ -123,11 +172,21 @@ mod tests {
 
     #[test]
     fn an_address_has_a_host_and_a_path() {
-        assert_eq!(split("ws://a:1"), Some(("a:1", "/")));
-        assert_eq!(split("ws://[::1]:1/x?y"), Some(("[::1]:1", "/x?y")));
+        assert_eq!(split("ws://a:1", "ws://"), Some(("a:1", "/")));
+        assert_eq!(split("ws://[::1]:1/x?y", "ws://"), Some(("[::1]:1", "/x?y")));
         for not_ours in ["a:1", "wss://a", "ws://", "ws:///x", "ws://a/ HTTP/1.1", "ws://a\r\nx: y"]
         {
-            assert_eq!(split(not_ours), None, "{not_ours:?}");
+            assert_eq!(split(not_ours, "ws://"), None, "{not_ours:?}");
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_certificate_names_a_host_without_its_port() {
+        for (host, named) in
+            [("a.example:1", "a.example"), ("a", "a"), ("[::1]:1", "::1"), ("[::1]", "::1")]
+        {
+            assert_eq!(name(host), named);
         }
     }
 }

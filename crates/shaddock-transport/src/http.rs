@@ -1,8 +1,12 @@
 //! The HTTP that stands before a WebSocket: an upgrade and its answers, from bytes to values.
 
+use std::net::SocketAddr;
+
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use httparse::{EMPTY_HEADER, Header, Request, Response, Status};
 use sha1::{Digest, Sha1};
+
+use crate::HybridConfig;
 
 /// The longest head that is read, of a request or an answer.
 pub(crate) const HEAD_LIMIT: usize = 8 * 1024;
@@ -18,6 +22,8 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub(crate) struct Upgrade {
     /// How long the request's head is. What follows it is WebSocket already.
     pub(crate) len: usize,
+    /// Who asks, as far as a trusted proxy says so.
+    pub(crate) speaker: SocketAddr,
     /// The client's key.
     key: String,
 }
@@ -26,6 +32,7 @@ pub(crate) struct Upgrade {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Malformed,
+    Proxy,
     Origin,
     NoUpgrade,
     Version,
@@ -33,10 +40,11 @@ pub(crate) enum Refusal {
 }
 
 impl Upgrade {
-    /// Reads a request's head; `None` when more of it is needed.
+    /// Reads the head of a request that came from `peer`; `None` when more of it is needed.
     pub(crate) fn decode(
         head: &[u8],
-        origins: Option<&[String]>,
+        peer: SocketAddr,
+        config: &HybridConfig,
     ) -> Result<Option<Upgrade>, Refusal> {
         let mut fields = [EMPTY_HEADER; FIELDS];
         let mut request = Request::new(&mut fields);
@@ -65,12 +73,14 @@ impl Upgrade {
             return Err(Refusal::Malformed);
         };
         // Programs that are no browsers send no origin, and could send any.
-        if let (Some(allowed), Some(origin)) = (origins, fields.get("origin"))
+        if let (Some(allowed), Some(origin)) = (&config.origins, fields.get("origin"))
             && !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
         {
             return Err(Refusal::Origin);
         }
-        Ok(Some(Upgrade { len, key: key.to_owned() }))
+        let speaker =
+            config.proxies.speaker(peer, |name| fields.all(name)).map_err(|_| Refusal::Proxy)?;
+        Ok(Some(Upgrade { len, speaker, key: key.to_owned() }))
     }
 
     /// The answer after which both sides speak WebSocket.
@@ -88,7 +98,7 @@ impl Upgrade {
 impl Refusal {
     pub(crate) fn status(self) -> u16 {
         match self {
-            Refusal::Malformed => 400,
+            Refusal::Malformed | Refusal::Proxy => 400,
             Refusal::Origin => 403,
             Refusal::NoUpgrade | Refusal::Version => 426,
             Refusal::TooLong => 431,
@@ -98,6 +108,7 @@ impl Refusal {
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Refusal::Malformed => "not a request that can be read",
+            Refusal::Proxy => "a proxy does not say whom it speaks for",
             Refusal::Origin => "this origin is not allowed here",
             Refusal::NoUpgrade => "not an upgrade to WebSocket",
             Refusal::Version => "not version 13 of WebSocket",
@@ -182,12 +193,18 @@ impl Fields<'_> {
         Some(std::str::from_utf8(field.value).ok()?.trim())
     }
 
-    /// Whether `token` is in the list that a field holds.
-    fn has(&self, name: &str, token: &str) -> bool {
+    /// The values of all fields of this name.
+    fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.0
             .iter()
-            .filter(|field| field.name.eq_ignore_ascii_case(name))
-            .filter_map(|field| std::str::from_utf8(field.value).ok())
+            .filter(move |field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| field.value)
+    }
+
+    /// Whether `token` is in the list that a field holds.
+    fn has(&self, name: &str, token: &str) -> bool {
+        self.all(name)
+            .filter_map(|value| std::str::from_utf8(value).ok())
             .flat_map(|value| value.split(','))
             .any(|item| item.trim().eq_ignore_ascii_case(token))
     }
@@ -200,14 +217,19 @@ fn accept(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::*;
+    use crate::{Forwarding, Proxies};
 
     const REQUEST: &str = "GET /any/path?x=1 HTTP/1.1\r\nhost: a\r\nUPGRADE: WebSocket\r\n\
         Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://game.example\r\n\r\n";
 
+    const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5000);
+
     fn decode(request: &str) -> Result<Option<Upgrade>, Refusal> {
-        Upgrade::decode(request.as_bytes(), None)
+        Upgrade::decode(request.as_bytes(), PEER, &HybridConfig::default())
     }
 
     #[test]
@@ -247,12 +269,35 @@ mod tests {
     #[test]
     fn browsers_come_from_an_allowed_origin_or_not_at_all() {
         let allow = |origins: &[&str], request: &str| {
-            let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
-            Upgrade::decode(request.as_bytes(), Some(&origins)).map(|upgrade| upgrade.is_some())
+            let origins = origins.iter().map(|&origin| origin.to_owned()).collect();
+            let config = HybridConfig { origins: Some(origins), ..HybridConfig::default() };
+            Upgrade::decode(request.as_bytes(), PEER, &config).map(|upgrade| upgrade.is_some())
         };
         assert_eq!(allow(&["http://other", "HTTP://GAME.EXAMPLE"], REQUEST), Ok(true));
         assert_eq!(allow(&["http://other"], REQUEST), Err(Refusal::Origin));
         assert_eq!(allow(&[], &REQUEST.replace("Origin: http://game.example\r\n", "")), Ok(true));
+    }
+
+    #[test]
+    fn only_the_header_of_a_trusted_proxy_says_who_speaks() {
+        let request = REQUEST.replace(
+            "host: a\r\n",
+            "X-Forwarded-For: 192.0.2.1\r\nx-forwarded-for: 192.0.2.2\r\nForwarded: for=192.0.2.3\r\n",
+        );
+        let speaker = |trusted: &str, header, request: &str| {
+            let proxies =
+                Proxies { trusted: trusted.parse().unwrap(), header, ..Proxies::default() };
+            let config = HybridConfig { proxies, ..HybridConfig::default() };
+            let upgrade = Upgrade::decode(request.as_bytes(), PEER, &config)?;
+            Ok(upgrade.unwrap().speaker.to_string())
+        };
+        let said = |trusted, header| speaker(trusted, header, &request).unwrap();
+        assert_eq!(said("", Forwarding::XForwardedFor), "10.0.0.1:5000");
+        assert_eq!(said("10.0.0.1", Forwarding::Ignored), "10.0.0.1:5000");
+        assert_eq!(said("10.0.0.1", Forwarding::XForwardedFor), "192.0.2.2:0");
+        assert_eq!(said("10.0.0.1", Forwarding::Forwarded), "192.0.2.3:0");
+        let broken = request.replace("192.0.2.2", "a toaster");
+        assert_eq!(speaker("10.0.0.1", Forwarding::XForwardedFor, &broken), Err(Refusal::Proxy));
     }
 
     #[test]

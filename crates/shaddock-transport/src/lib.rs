@@ -5,8 +5,12 @@
 //! or three.
 //!
 //! * [`Hybrid`] listens on a port for WebSocket and raw TCP, told apart by the first byte.
+//! * Inside TLS, with the feature `tls`: give [`HybridConfig`] a `Tls`, and it reads certificates anew when told.
+//! * Behind [`Proxies`] that are trusted, a wire's peer is the client.
+//! * `UdpListener`, with the feature `udp`, gives a wire for each address that sends datagrams.
+//! * An [`AccessList`] says who may connect, by network.
 //! * [`memory`] does the same without sockets, for tests under paused time.
-//! * [`connect_websocket`] and [`connect_tcp`] are the client's side.
+//! * [`connect_websocket`], [`connect_tcp`] and `connect_tls` are the client's side.
 //!
 //! No deadline is kept here and no limit on connections: both belong to the caller, who has the clock and the counters.
 //! An idle wire holds no buffer.
@@ -46,12 +50,26 @@ mod http;
 mod hybrid;
 mod listener;
 pub mod memory;
+mod networks;
+mod proxy;
 mod scratch;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "udp")]
+mod udp;
 mod websocket;
 mod wire;
 
+#[cfg(feature = "tls")]
+pub use connect::connect_tls;
 pub use connect::{ConnectError, connect_tcp, connect_websocket};
-pub use hybrid::{Hybrid, HybridConfig, HybridIncoming, HybridWire};
+pub use hybrid::{Hybrid, HybridConfig, HybridIncoming, HybridWire, Socket};
 pub use listener::{Incoming, Listener, OpenError};
+pub use networks::{AccessList, Network, NetworkError, Networks};
+pub use proxy::{Forwarding, Proxies};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError, Trust};
+#[cfg(feature = "udp")]
+pub use udp::{UdpConfig, UdpIncoming, UdpListener, UdpWire};
 pub use websocket::Violation;
 pub use wire::{Wire, WireError};

@@ -45,6 +45,15 @@ pub enum OpenError {
     /// The first byte begins neither a package nor an HTTP request.
     #[error("no protocol begins with byte {0}")]
     Unknown(u8),
+    /// A trusted proxy began the connection with nothing that can be read as a header of the PROXY protocol.
+    #[error("a proxy did not say whom it speaks for: {reason}")]
+    Proxy {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// No TLS could be agreed upon.
+    #[error("the TLS handshake failed")]
+    Tls(#[source] io::Error),
     /// An HTTP request that is no upgrade to WebSocket, or not one that is let in. It was answered with this status.
     #[error("an HTTP request was answered with {status}: {reason}")]
     Refused {

@@ -26,7 +26,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{HybridWire, Incoming, Listener, OpenError};
+use crate::{HybridWire, Incoming, Listener, OpenError, hybrid::Kind};
 
 /// One end of a connection in memory. A stream of bytes like TCP: chunks may arrive joined or cut.
 pub type MemoryWire = HybridWire<DuplexStream>;
@@ -129,5 +129,5 @@ impl Incoming for MemoryIncoming {
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn wire(stream: DuplexStream, peer: SocketAddr) -> MemoryWire {
-    HybridWire::raw(stream, peer, "memory", BytesMut::new())
+    HybridWire::raw(stream, peer, Kind::Memory, BytesMut::new())
 }

@@ -57,10 +57,15 @@ pub trait Wire: Send + Unpin + 'static {
         true
     }
 
-    /// Where the peer is.
+    /// Where the peer is: the client, if a trusted proxy says so.
     fn peer(&self) -> SocketAddr;
 
-    /// The wire's name in logs and metrics: "websocket", "tcp", "memory".
+    /// The host name that the client asked for when it shook hands by TLS, if it did.
+    fn server_name(&self) -> Option<&str> {
+        None
+    }
+
+    /// The wire's name in logs and metrics: "websocket", "tcp", "wss", "tls", "udp", "memory".
     fn kind(&self) -> &'static str;
 
     /// [`poll_receive`](Wire::poll_receive) as a future. Cancel-safe.

@@ -32,6 +32,12 @@
 //! calls between servers, [`config`] for what is set from outside, and, with the feature `testing`,
 //! the module `testing` for running all of it in memory. The program around it is one line with the
 //! crate `shaddock-cli`.
+//!
+//! # Features
+//!
+//! * `tls`, `udp` and `mqtt`: front-ends inside TLS, for datagrams, and for clients of MQTT.
+//! * `crypto`: messages that clients sign, pomelo's `useCrypto`.
+//! * `testing`: a kit for tests.
 
 mod app;
 mod component;
@@ -41,6 +47,7 @@ mod channel;
 mod cluster;
 mod frontend;
 mod handler;
+mod handshake;
 mod router;
 pub mod rpc;
 mod running;
@@ -65,10 +72,12 @@ pub use error::{Fault, Result};
 pub use handler::extract::{FromRequest, Msg, State};
 pub use handler::filter::{Filter, Next};
 pub use handler::{Concurrent, Handler, IntoEndpoint, Origin, Reply, Request};
+pub use handshake::Peer;
 pub use ids::{Kind, Member, MemberError, ServerId, SessionId, Uid};
 pub use rpc::{Remote, Rpc};
 pub use server::{Server, ServerHandle};
 pub use session::{BindError, Moved, Session};
 pub use shaddock_macros::remote;
-pub use shaddock_protocol::Route;
+pub use shaddock_protocol::{Hello, Route};
+pub use shaddock_transport::{AccessList, Forwarding, Network, NetworkError, Networks};
 pub use tasks::Tasks;

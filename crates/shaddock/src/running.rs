@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rustc_hash::FxHashMap;
 use shaddock_cluster::{Answer, Event, Peer, Receive};
-use shaddock_protocol::{Incoming, Route};
+use shaddock_protocol::{Hello, Incoming, Route};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -24,6 +24,7 @@ use crate::config;
 use crate::error::{Fault, Result};
 use crate::handler::filter::{Filters, through};
 use crate::handler::{Endpoint, Origin, Reply, Request, Run};
+use crate::handshake::{self, Greeting};
 use crate::ids::{Kind, ServerId, SessionId};
 use crate::router::{Router, owner};
 use crate::rpc::envelope::{self, Ask, Forward, Method, Tell};
@@ -470,6 +471,24 @@ fn reply(answer: Answer, result: Result<Bytes>) {
 }
 
 impl Desk for Inbox {
+    fn greet(&self, record: &Arc<Record>, hello: Hello, peer: handshake::Peer) -> Option<Greeting> {
+        let core = self.0.clone();
+        let hook = core.definition.on_handshake.clone()?;
+        let session = record.id;
+        Some(Box::pin(async move {
+            let greeting = async { hook(ServerHandle(core.clone()), hello, peer).await };
+            core.within(core.deadline(), greeting).await.map_err(|fault| {
+                let server = &core.id;
+                if fault.is_internal() {
+                    tracing::warn!(%server, %session, %fault, "a handshake failed");
+                } else {
+                    tracing::debug!(%server, %session, %fault, "a client was sent away");
+                }
+                u16::try_from(fault.code()).unwrap_or(500)
+            })
+        }))
+    }
+
     fn take(&self, record: &Arc<Record>, message: Incoming) -> Taken {
         let core = &self.0;
         let (id, route) = (message.id, message.route.clone());

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use rustc_hash::FxHashMap;
+use serde::Serialize;
 use serde_json::Value;
+use shaddock_protocol::Hello;
+use shaddock_transport::AccessList;
 
 use crate::app::AppHandle;
 use crate::channel::{Channel, Channels};
@@ -17,6 +20,7 @@ use crate::config;
 use crate::error::Result;
 use crate::handler::filter::{Around, Filter};
 use crate::handler::{Endpoint, Handler, IntoEndpoint};
+use crate::handshake::{HandshakeHook, Peer, word};
 use crate::ids::{Kind, Member, ServerId};
 use crate::router::Rule;
 use crate::rpc::{Remote, RemoteClient, Rpc};
@@ -46,6 +50,7 @@ pub struct Server {
     pub(crate) filters: Vec<Arc<dyn Around>>,
     pub(crate) remote_filters: Vec<Arc<dyn Around>>,
     pub(crate) rule: Option<Rule>,
+    pub(crate) on_handshake: Option<HandshakeHook>,
     pub(crate) on_close: Option<Endpoint>,
     pub(crate) on_moved: FxHashMap<String, MovedHook>,
     pub(crate) on_lost_member: Option<LostHook>,
@@ -80,6 +85,7 @@ impl Server {
             filters: Vec::new(),
             remote_filters: Vec::new(),
             rule: None,
+            on_handshake: None,
             on_close: None,
             on_moved: FxHashMap::default(),
             on_lost_member: None,
@@ -139,6 +145,41 @@ impl Server {
         choose: impl Fn(&Session, &[ServerId]) -> Result<ServerId> + Send + Sync + 'static,
     ) -> Server {
         self.rule = Some(Rule::Choose(Arc::new(choose)));
+        self
+    }
+
+    /// Says who may come in. What it returns is the client's `user` in the answer to its handshake;
+    /// nothing (`()`, `None`) is no answer.
+    ///
+    /// A client that gets a fault is sent away with its code: 501 is what clients of pomelo know for
+    /// a type or version that is not served. Until this is done nothing more is read of the client.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shaddock::{Fault, Hello, Peer, Server, ServerHandle};
+    ///
+    /// let connector = Server::frontend("connector").on_handshake(
+    ///     async |_: ServerHandle, hello: Hello, peer: Peer| match hello.client_type.as_deref() {
+    ///         Some("old-client") => Err(Fault::new(501, "a client that is too old")),
+    ///         _ => Ok(format!("welcome, {}", peer.address.ip())),
+    ///     },
+    /// );
+    /// # let _ = connector;
+    /// ```
+    #[must_use]
+    pub fn on_handshake<Fut, T>(
+        mut self,
+        hook: impl Fn(ServerHandle, Hello, Peer) -> Fut + Send + Sync + 'static,
+    ) -> Server
+    where
+        Fut: Future<Output = Result<T>> + Send + 'static,
+        T: Serialize,
+    {
+        self.on_handshake = Some(Arc::new(move |server, hello, peer| {
+            let answered = hook(server, hello, peer);
+            Box::pin(async move { word(&answered.await?) })
+        }));
         self
     }
 
@@ -280,6 +321,11 @@ impl ServerHandle {
     /// Its place in the cluster.
     pub(crate) fn node(&self) -> &shaddock_cluster::Node {
         self.0.router.caller().node()
+    }
+
+    /// Who may connect, if it is a front-end: what the configuration said, until it is changed.
+    pub fn access(&self) -> Option<&AccessList> {
+        self.0.frontend.as_ref().map(|frontend| &frontend.access)
     }
 
     /// How many sessions it holds, if it is a front-end.

@@ -22,6 +22,17 @@ pub struct Config {
     pub limits: Limits,
     /// Dictionary and protobuf, if they are on.
     pub tables: Arc<Tables>,
+    /// Whether what is received are datagrams: each holds whole packages, and one that ends inside
+    /// a package is refused, for the rest will not come.
+    pub datagrams: bool,
+    /// Whether each message must be signed with the key that its client sends in the handshake
+    /// (`useCrypto`).
+    ///
+    /// A client without `sys.rsa` is refused. What is not signed, or not rightly, is dropped
+    /// without an answer ([`Refusal::Signature`](crate::Refusal::Signature)). This proves only that
+    /// messages come from whoever shook hands; TLS does more.
+    #[cfg(feature = "crypto")]
+    pub signed: bool,
 }
 
 /// How much a client may send before it is cut off.
@@ -44,6 +55,9 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             limits: Limits::default(),
             tables: Arc::default(),
+            datagrams: false,
+            #[cfg(feature = "crypto")]
+            signed: false,
         }
     }
 }

@@ -18,6 +18,9 @@ pub(super) struct Request {
     pub(super) hello: Hello,
     dict_version: Option<String>,
     proto_version: Option<String>,
+    /// The key with which it signs, if it does.
+    #[cfg(feature = "crypto")]
+    pub(super) rsa: Option<Value>,
 }
 
 impl Request {
@@ -25,6 +28,8 @@ impl Request {
     pub(super) fn parse(body: Bytes) -> Option<Self> {
         let mut request: Map<String, Value> = serde_json::from_slice(&text::json(body)).ok()?;
         let sys = request.remove("sys").filter(is_truthy)?;
+        #[cfg(feature = "crypto")]
+        let rsa = sys.get("rsa").cloned();
         let text = |name| sys.get(name)?.as_str().map(str::to_owned);
         Some(Self {
             hello: Hello {
@@ -34,6 +39,8 @@ impl Request {
             },
             dict_version: text("dictVersion"),
             proto_version: text("protoVersion"),
+            #[cfg(feature = "crypto")]
+            rsa,
         })
     }
 

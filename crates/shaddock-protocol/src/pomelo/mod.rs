@@ -1,10 +1,13 @@
-//! The main dialect: what pomelo's hybrid connector speaks over WebSocket and TCP.
+//! The main dialect: what pomelo's hybrid connector speaks over WebSocket and TCP, and its UDP
+//! connector in datagrams.
 
 mod client;
 mod connector;
 mod server;
 
 mod handshake;
+#[cfg(feature = "crypto")]
+mod signature;
 mod tables;
 
 mod dictionary;

@@ -2,6 +2,8 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::chunks::{Chunks, Frame};
+
 /// One package: a kind, a length of three bytes, a body.
 ///
 /// # Examples
@@ -105,22 +107,12 @@ impl TryFrom<u8> for Kind {
 /// Bodies are slices of the chunks they came in; only a package in pieces is copied together.
 /// Nothing is allocated while no package is under way, nor on the word of a header alone.
 #[derive(Debug, Default)]
-pub struct Packages {
-    /// What came last, if nothing was left over from before.
-    chunk: Bytes,
-    /// A package in pieces, and what came after it. `chunk` is empty while this is not.
-    pieces: BytesMut,
-}
+pub struct Packages(Chunks);
 
 impl Packages {
     /// Adds what has arrived.
     pub fn push(&mut self, chunk: Bytes) {
-        if self.is_empty() {
-            self.chunk = chunk;
-        } else {
-            self.pieces.put_slice(&std::mem::take(&mut self.chunk));
-            self.pieces.put_slice(&chunk);
-        }
+        self.0.push(chunk);
     }
 
     /// The next package, if it is whole.
@@ -129,28 +121,20 @@ impl Packages {
     ///
     /// As [`Package::decode`]; the same again if called again.
     pub fn next(&mut self, limit: usize) -> Result<Option<Package>, PackageError> {
-        if self.pieces.is_empty() {
-            let package = Package::decode(&mut self.chunk, limit)?;
-            if package.is_none() && !self.chunk.is_empty() {
-                // Copied, so that a few bytes don't keep a whole read buffer alive.
-                self.pieces.put_slice(&std::mem::take(&mut self.chunk));
-            }
-            return Ok(package);
-        }
-        let Some((kind, len)) = head(&self.pieces, limit)? else {
-            return Ok(None);
-        };
-        self.pieces.advance(Package::HEADER);
-        let body = self.pieces.split_to(len).freeze();
-        if self.pieces.is_empty() {
-            self.pieces = BytesMut::new();
-        }
-        Ok(Some(Package { kind, body }))
+        let found = self.0.next(|bytes| {
+            let head = head(bytes, limit)?;
+            Ok(head.map(|(kind, body_len)| Frame {
+                head: kind,
+                head_len: Package::HEADER,
+                body_len,
+            }))
+        })?;
+        Ok(found.map(|(kind, body)| Package { kind, body }))
     }
 
     /// How many bytes wait to be read.
     pub fn len(&self) -> usize {
-        self.chunk.len() + self.pieces.len()
+        self.0.len()
     }
 
     /// Whether no bytes wait.
@@ -160,7 +144,19 @@ impl Packages {
 
     /// How many bytes of memory are held, chunks handed in not counted.
     pub fn capacity(&self) -> usize {
-        self.pieces.capacity()
+        self.0.capacity()
+    }
+}
+
+/// How many bytes of `datagram` are whole packages; all of them if it holds what is no package.
+pub(super) fn whole(datagram: &Bytes) -> usize {
+    let mut rest = datagram.clone();
+    loop {
+        match Package::decode(&mut rest, Package::MAX_BODY) {
+            Ok(Some(_)) => {}
+            Ok(None) => return datagram.len() - rest.len(),
+            Err(_) => return datagram.len(),
+        }
     }
 }
 

@@ -13,10 +13,12 @@ use serde_json::value::RawValue;
 use super::connector::Shared;
 use super::handshake::{self, Request};
 use super::package::{self, Kind};
-use super::{Connector, Message, Package, PackageError, Packages, WireRoute};
+#[cfg(feature = "crypto")]
+use super::signature::Signer;
+use super::{Connector, Message, MessageError, Package, PackageError, Packages, WireRoute};
 use crate::{CloseReason, Dialect, Event, Incoming, Refusal, Route, Voice, text};
 
-/// The machine of one client of a hybrid connector.
+/// The machine of one client of a hybrid connector, or of a UDP connector.
 ///
 /// Messages that come before the ack, which pomelo drops, are kept, within [`Limits`], and
 /// handed on after [`Event::Ready`]. Every request that can't be handed on is answered. Any
@@ -34,6 +36,11 @@ pub struct Server {
     /// When it is closed unless something happens.
     deadline: Option<Instant>,
     suspended: bool,
+    /// Datagrams that ended inside a package, and are yet to be told of.
+    truncated: u32,
+    /// Who must have signed each message.
+    #[cfg(feature = "crypto")]
+    signer: Option<Box<Signer>>,
 }
 
 #[derive(Debug)]
@@ -63,6 +70,9 @@ impl Server {
             transmit: VecDeque::new(),
             deadline: now.checked_add(shared.config.handshake_timeout),
             suspended: false,
+            truncated: 0,
+            #[cfg(feature = "crypto")]
+            signer: None,
             shared,
         }
     }
@@ -74,7 +84,7 @@ impl Server {
                 None
             }
             (Kind::Handshake, State::New) => {
-                let Some(mut request) = Request::parse(package.body) else {
+                let Some(mut request) = self.request(package.body) else {
                     self.transmit.push_back(handshake::refused(500));
                     self.close(CloseReason::BadHandshake);
                     return None;
@@ -109,6 +119,16 @@ impl Server {
         }
     }
 
+    /// What a client says first, if that is enough.
+    fn request(&mut self, body: Bytes) -> Option<Request> {
+        let request = Request::parse(body)?;
+        #[cfg(feature = "crypto")]
+        if self.shared.config.signed {
+            self.signer = Some(Box::new(Signer::parse(request.rsa.as_ref()?)?));
+        }
+        Some(request)
+    }
+
     fn message(&mut self, bytes: Bytes) -> Event {
         let (id, route, body) = match Message::decode(bytes) {
             Ok(Message::Request { id, route, body }) => (NonZeroU32::new(id), route, body),
@@ -116,9 +136,23 @@ impl Server {
                 (None, route, body)
             }
             Ok(Message::Response { .. }) => return self.refused(None, None, Refusal::WrongSide),
-            Err(error) => return self.refused(error.id, None, error.fault.into()),
+            Err(error) => return self.malformed(error),
         };
-        let route = match self.route(route) {
+        let route = self.route(route);
+        let tables = &self.shared.config.tables;
+        let body = match route.as_ref().map(|route| tables.client_schema(route.as_str())) {
+            Ok(Some(schema)) => schema.decode(&body),
+            _ => Ok(text::body(body)),
+        };
+        #[cfg(feature = "crypto")]
+        let body = match &self.signer {
+            None => body,
+            Some(signer) => match body.ok().and_then(|body| signer.verify(&body)) {
+                Some(unsigned) => Ok(unsigned),
+                None => return self.refused(None, None, Refusal::Signature),
+            },
+        };
+        let route = match route {
             Ok(route) => route,
             Err(reason) => return self.refused(id, None, reason),
         };
@@ -127,14 +161,18 @@ impl Server {
             self.state = State::Closed;
             return Event::Close(CloseReason::Attack);
         }
-        let body = match self.shared.config.tables.client_schema(route.as_str()) {
-            None => text::body(body),
-            Some(schema) => match schema.decode(&body) {
-                Ok(json) => json,
-                Err(error) => return self.refused(id, Some(&route), error.into()),
-            },
-        };
-        Event::Message(Incoming { id, route, body })
+        match body {
+            Ok(body) => Event::Message(Incoming { id, route, body }),
+            Err(error) => self.refused(id, Some(&route), error.into()),
+        }
+    }
+
+    fn malformed(&mut self, error: MessageError) -> Event {
+        let id = error.id;
+        // What can't be read is not signed, so it gets no answer where it should be.
+        #[cfg(feature = "crypto")]
+        let id = id.filter(|_| self.signer.is_none());
+        self.refused(id, None, error.fault.into())
     }
 
     fn route(&self, route: WireRoute) -> Result<Route, Refusal> {
@@ -200,9 +238,14 @@ impl Server {
 }
 
 impl Dialect for Server {
-    fn receive(&mut self, chunk: Bytes, _now: Instant) {
+    fn receive(&mut self, mut chunk: Bytes, _now: Instant) {
         if matches!(self.state, State::Closing(_) | State::Closed) {
             return;
+        }
+        if self.shared.config.datagrams {
+            let whole = package::whole(&chunk);
+            self.truncated = self.truncated.saturating_add((whole < chunk.len()).into());
+            chunk.truncate(whole);
         }
         self.packages.push(chunk);
         let limit = self.shared.config.limits.early;
@@ -231,6 +274,10 @@ impl Dialect for Server {
                     true
                 }
             };
+            if let Some(left) = self.truncated.checked_sub(1) {
+                self.truncated = left;
+                return Some(self.refused(None, None, Refusal::Truncated));
+            }
             let limit = self.shared.limit(accepted);
             match self.packages.next(limit) {
                 Ok(Some(package)) => {

@@ -1,11 +1,13 @@
 //! One port for WebSocket and raw TCP.
 
 mod open;
+mod socket;
 mod wire;
 
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
+    ops::RangeInclusive,
     sync::Arc,
     time::Duration,
 };
@@ -13,9 +15,11 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 
-pub(crate) use self::open::read_more;
-pub use self::wire::HybridWire;
-use crate::{Incoming, Listener, OpenError};
+pub(crate) use self::{open::read_more, wire::Kind};
+pub use self::{socket::Socket, wire::HybridWire};
+#[cfg(feature = "tls")]
+use crate::Tls;
+use crate::{Incoming, Listener, OpenError, Proxies, proxy};
 
 /// Listens on a port for WebSocket and raw TCP, told apart by a connection's first byte.
 #[derive(Debug)]
@@ -33,8 +37,16 @@ pub struct HybridConfig {
     pub origins: Option<Vec<String>>,
     /// What a plain HTTP request is told.
     pub banner: String,
+    /// What raw TCP may begin with, none of it a capital letter: those begin HTTP. As it comes, the kinds of
+    /// pomelo's packages; MQTT begins with 16.
+    pub raw: RangeInclusive<u8>,
     /// After this time without traffic the kernel asks whether the peer is still there; `None` to not ask.
     pub keepalive: Option<Duration>,
+    /// Which proxies are believed about whom they speak for: none, unless one says otherwise.
+    pub proxies: Proxies,
+    /// With it all connections are TLS; `None` for none of them.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Default for HybridConfig {
@@ -42,7 +54,11 @@ impl Default for HybridConfig {
         HybridConfig {
             origins: None,
             banner: "This port is for game clients: it speaks WebSocket and TCP.".to_owned(),
+            raw: 1..=5,
             keepalive: Some(Duration::from_secs(60)),
+            proxies: Proxies::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -65,6 +81,13 @@ impl Hybrid {
     /// When the kernel does not know.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// What was given for TLS, to have its files read again.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.config.tls.as_ref()
     }
 }
 
@@ -128,6 +151,18 @@ impl Incoming for HybridIncoming {
     }
 
     async fn open(self) -> Result<HybridWire, OpenError> {
-        HybridWire::accept(self.stream, self.peer, &self.config).await
+        let HybridIncoming { mut stream, mut peer, config } = self;
+        if config.proxies.begins_with_header(peer)
+            && let Some(client) = proxy::read_header(&mut stream).await?
+        {
+            peer = client;
+        }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &config.tls {
+            let socket = tls.accept(stream).await.map_err(OpenError::Tls)?;
+            let wire = HybridWire::accept(socket, peer, &config).await?;
+            return Ok(wire.inside_tls());
+        }
+        HybridWire::accept(Socket::from(stream), peer, &config).await
     }
 }

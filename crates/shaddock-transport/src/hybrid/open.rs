@@ -5,7 +5,7 @@ use std::{future::poll_fn, io, net::SocketAddr};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::{HybridConfig, HybridWire};
+use super::{HybridConfig, HybridWire, Kind};
 use crate::{
     OpenError,
     http::{HEAD_LIMIT, Refusal, Upgrade},
@@ -19,14 +19,15 @@ where
 {
     /// Finds out what the client at the other end of `stream` speaks, and upgrades it if that is HTTP.
     ///
-    /// Waits for the client's bytes, so put a deadline around it.
+    /// Waits for the client's bytes, so put a deadline around it. The stream is taken as it is: whoever
+    /// gives it has dealt with the PROXY protocol and with TLS.
     ///
     /// # Errors
     ///
     /// When this client does not get a wire; it was told so if it spoke HTTP.
     pub async fn accept(
         mut stream: S,
-        peer: SocketAddr,
+        mut peer: SocketAddr,
         config: &HybridConfig,
     ) -> Result<HybridWire<S>, OpenError> {
         let mut head = BytesMut::new();
@@ -35,13 +36,16 @@ where
                 return Err(OpenError::Left);
             }
             match head.first() {
-                Some(1..=5) => return Ok(HybridWire::raw(stream, peer, "tcp", head)),
+                Some(first) if config.raw.contains(first) => {
+                    return Ok(HybridWire::raw(stream, peer, Kind::Tcp, head));
+                }
                 Some(b'A'..=b'Z') => {}
                 Some(&other) => return Err(OpenError::Unknown(other)),
                 None => return Err(OpenError::Left),
             }
-            match Upgrade::decode(&head, config.origins.as_deref()) {
+            match Upgrade::decode(&head, peer, config) {
                 Ok(Some(upgrade)) => {
+                    peer = upgrade.speaker;
                     stream.write_all(upgrade.answer().as_bytes()).await?;
                     stream.flush().await?;
                     head.advance(upgrade.len);

@@ -9,11 +9,9 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::Socket;
 use crate::{
     Wire, WireError, scratch,
     websocket::{End, FrameReader, FrameWriter, Opcode, Received, Role},
@@ -24,10 +22,11 @@ use crate::{
 /// While nothing is on its way it holds no buffer: reads go through one that the thread's wires share, and the write
 /// buffer is given back when it is empty.
 #[derive(Debug)]
-pub struct HybridWire<S = TcpStream> {
+pub struct HybridWire<S = Socket> {
     stream: S,
     peer: SocketAddr,
-    kind: &'static str,
+    kind: Kind,
+    server_name: Option<Box<str>>,
     websocket: Option<WebSocket>,
     /// What came together with the bytes that told what this is. Boxed, for it is there only at the beginning.
     early: Option<Box<BytesMut>>,
@@ -36,6 +35,18 @@ pub struct HybridWire<S = TcpStream> {
     receiving: Receiving,
     /// The write side is shut down.
     shut: bool,
+}
+
+/// What a wire is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Tcp,
+    WebSocket,
+    Memory,
+    #[cfg(feature = "tls")]
+    Tls,
+    #[cfg(feature = "tls")]
+    Wss,
 }
 
 /// Whether there is more to receive.
@@ -58,16 +69,12 @@ struct WebSocket {
 }
 
 impl<S> HybridWire<S> {
-    pub(crate) fn raw(
-        stream: S,
-        peer: SocketAddr,
-        kind: &'static str,
-        early: BytesMut,
-    ) -> HybridWire<S> {
+    pub(crate) fn raw(stream: S, peer: SocketAddr, kind: Kind, early: BytesMut) -> HybridWire<S> {
         HybridWire {
             stream,
             peer,
             kind,
+            server_name: None,
             websocket: None,
             early: (!early.is_empty()).then(|| Box::new(early)),
             out: BytesMut::new(),
@@ -90,7 +97,22 @@ impl<S> HybridWire<S> {
         };
         HybridWire {
             websocket: Some(websocket),
-            ..HybridWire::raw(stream, peer, "websocket", early)
+            ..HybridWire::raw(stream, peer, Kind::WebSocket, early)
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl HybridWire {
+    /// Says that the stream is TLS.
+    pub(crate) fn inside_tls(self) -> HybridWire {
+        HybridWire {
+            kind: match self.websocket {
+                Some(_) => Kind::Wss,
+                None => Kind::Tls,
+            },
+            server_name: self.stream.server_name().map(Box::from),
+            ..self
         }
     }
 }
@@ -177,8 +199,20 @@ where
         self.peer
     }
 
+    fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
     fn kind(&self) -> &'static str {
-        self.kind
+        match self.kind {
+            Kind::Tcp => "tcp",
+            Kind::WebSocket => "websocket",
+            Kind::Memory => "memory",
+            #[cfg(feature = "tls")]
+            Kind::Tls => "tls",
+            #[cfg(feature = "tls")]
+            Kind::Wss => "wss",
+        }
     }
 }
 

@@ -2,6 +2,11 @@
 
 mod hybrid;
 mod memory;
+mod proxy;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "udp")]
+mod udp;
 mod upgrade;
 mod websocket;
 

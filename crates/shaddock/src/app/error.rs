@@ -37,6 +37,15 @@ pub enum StartError {
     /// The tables don't fit into a handshake.
     #[error("dictionary and schemas are too large for a handshake")]
     Tables(#[from] PackageError),
+    /// A certificate or its key can't be used.
+    #[cfg(feature = "tls")]
+    #[error("{id} has no certificate to show")]
+    Tls {
+        /// Which server.
+        id: String,
+        /// What is wrong.
+        source: shaddock_transport::TlsError,
+    },
     /// An address can't be listened at.
     #[error("{what} can't listen at {address}")]
     Listen {

@@ -1,18 +1,22 @@
 //! What all servers of an application are made from, and whether it makes sense.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 use shaddock_cluster::memory::Memory;
 use shaddock_cluster::{Engine, Node};
-use shaddock_protocol::pomelo::{
-    Config as ConnectorConfig, Connector, Dictionary, DictionaryError, Limits, PackageError,
-    Protos, Tables,
-};
+#[cfg(feature = "mqtt")]
+use shaddock_protocol::mqtt;
+use shaddock_protocol::pomelo::{self, Dictionary, DictionaryError, Limits, Protos, Tables};
+#[cfg(feature = "tls")]
+use shaddock_transport::Tls;
 use shaddock_transport::memory::{MemoryConnector, MemoryListener};
-use shaddock_transport::{Hybrid, HybridConfig};
+use shaddock_transport::{AccessList, Hybrid, HybridConfig, Proxies};
+#[cfg(feature = "udp")]
+use shaddock_transport::{UdpConfig, UdpListener};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +76,27 @@ pub(super) struct InMemory {
 
 pub(super) enum Listening {
     Socket(Hybrid),
+    #[cfg(feature = "udp")]
+    Udp(UdpListener),
     Memory(MemoryListener),
+}
+
+/// What the clients of a front-end are told, and held to.
+pub(super) enum Connector {
+    Pomelo(pomelo::Connector),
+    #[cfg(feature = "mqtt")]
+    Mqtt(mqtt::Connector),
+}
+
+impl Listening {
+    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Listening::Socket(hybrid) => hybrid.local_addr().ok(),
+            #[cfg(feature = "udp")]
+            Listening::Udp(listener) => listener.local_addr().ok(),
+            Listening::Memory(_) => None,
+        }
+    }
 }
 
 impl App {
@@ -88,6 +112,11 @@ impl App {
             let core = plan.core(entry, &Place::Sockets).await?;
             core.furnish();
             missing.extend(core.check());
+            if entry.frontend {
+                let options = plan.app.config().frontend(entry)?;
+                plan.hybrid(entry, &options)?;
+                plan.connector(entry, &options)?;
+            }
         }
         report(missing)
     }
@@ -225,6 +254,9 @@ impl Plan {
         let pusher =
             Pusher::new(caller.clone(), self.protos.clone(), PushMetrics::new(telemetry, &id));
         let frontend = if definition.frontend {
+            let options = config.frontend(entry)?;
+            let access = AccessList::default();
+            access.set(options.deny, options.allow);
             let frontend = Arc::new(Frontend {
                 id: id.clone(),
                 table: SessionTable::default(),
@@ -234,6 +266,7 @@ impl Plan {
                 tasks: tasks.clone(),
                 metrics: FrontendMetrics::new(telemetry, &id),
                 seldom: Seldom::default(),
+                access,
             });
             let own: Weak<Frontend> = Arc::downgrade(&frontend);
             pusher.deliver_own(own);
@@ -296,20 +329,56 @@ impl Plan {
             }
             return Ok(Some(Listening::Memory(listener)));
         }
-        let hybrid = HybridConfig {
-            origins: options.origins,
+        let refused =
+            |source| StartError::Listen { what: entry.id.clone(), address: options.listen, source };
+        #[cfg(feature = "udp")]
+        if options.connector == config::Connector::Udp {
+            let bound = UdpListener::bind(options.listen, UdpConfig::default()).await;
+            return Ok(Some(Listening::Udp(bound.map_err(refused)?)));
+        }
+        let hybrid = self.hybrid(entry, &options)?;
+        let bound = Hybrid::bind(options.listen, hybrid).await;
+        Ok(Some(Listening::Socket(bound.map_err(refused)?)))
+    }
+
+    /// How a front-end listens for WebSocket and TCP.
+    fn hybrid(
+        &self,
+        entry: &config::Server,
+        options: &config::Frontend,
+    ) -> Result<HybridConfig, StartError> {
+        let config = HybridConfig {
+            origins: options.origins.clone(),
             banner: format!(
                 "This is {}, a Shaddock server: it speaks pomelo's protocol over WebSocket and TCP.\n",
                 entry.id,
             ),
+            proxies: Proxies {
+                trusted: options.trusted_proxies.clone(),
+                proxy_protocol: options.proxy_protocol,
+                header: options.forwarded,
+            },
             ..HybridConfig::default()
         };
-        match Hybrid::bind(options.listen, hybrid).await {
-            Ok(hybrid) => Ok(Some(Listening::Socket(hybrid))),
-            Err(source) => {
-                Err(StartError::Listen { what: entry.id.clone(), address: options.listen, source })
+        #[cfg(feature = "mqtt")]
+        let config = match options.connector {
+            config::Connector::Mqtt { .. } => HybridConfig {
+                banner: format!("This is {}, a Shaddock server: it speaks MQTT.\n", entry.id),
+                raw: MQTT_CONNECT..=MQTT_CONNECT,
+                ..config
+            },
+            _ => config,
+        };
+        #[cfg(feature = "tls")]
+        let config = match &options.certificate {
+            Some(files) => {
+                let tls = Tls::load(&files.certificate, &files.key)
+                    .map_err(|source| StartError::Tls { id: entry.id.clone(), source })?;
+                HybridConfig { tls: Some(Arc::new(tls)), ..config }
             }
-        }
+            None => config,
+        };
+        Ok(config)
     }
 
     pub(super) async fn listen_metrics(
@@ -328,12 +397,40 @@ impl Plan {
     }
 
     /// What the clients of a front-end are told, and held to.
-    pub(super) fn connector(&self, options: &config::Frontend) -> Result<Connector, PackageError> {
+    pub(super) fn connector(
+        &self,
+        entry: &config::Server,
+        options: &config::Frontend,
+    ) -> Result<Connector, StartError> {
+        if let config::Connector::Mqtt { publish, subscribe, .. } = &options.connector {
+            for route in [publish, subscribe] {
+                let mut routes = self.definitions.iter().flat_map(|server| server.routes());
+                if !routes.any(|handled| handled == route.as_str()) {
+                    return Err(StartError::Mismatch(format!(
+                        "shaddock.toml, for {}: there is no handler for {route}",
+                        entry.id,
+                    )));
+                }
+            }
+        }
+        #[cfg(feature = "mqtt")]
+        if let config::Connector::Mqtt { publish, subscribe, timeout } = &options.connector {
+            return Ok(Connector::Mqtt(mqtt::Connector::new(mqtt::Config {
+                timeout: *timeout,
+                handshake_timeout: options.handshake_timeout,
+                limits: mqtt::Limits {
+                    before_handshake: options.limits.handshake_package,
+                    packet: options.limits.package,
+                    ..mqtt::Limits::default()
+                },
+                ..mqtt::Config::new(publish.clone(), subscribe.clone())
+            })));
+        }
         let tables = Tables {
             dictionary: options.use_dict.then(|| self.dictionary.clone()),
             protos: options.use_protobuf.then(|| self.protos.clone()),
         };
-        Connector::new(ConnectorConfig {
+        let mut config = pomelo::Config {
             heartbeat: options.heartbeat.map(|heartbeat| heartbeat.interval),
             timeout: options.heartbeat.map(|heartbeat| heartbeat.timeout),
             handshake_timeout: options.handshake_timeout,
@@ -343,9 +440,20 @@ impl Plan {
                 ..Limits::default()
             },
             tables: Arc::new(tables),
-        })
+            ..pomelo::Config::default()
+        };
+        config.datagrams = options.connector == config::Connector::Udp;
+        #[cfg(feature = "crypto")]
+        {
+            config.signed = options.use_crypto;
+        }
+        Ok(Connector::Pomelo(pomelo::Connector::new(config)?))
     }
 }
+
+/// What a client of MQTT begins with.
+#[cfg(feature = "mqtt")]
+const MQTT_CONNECT: u8 = 0x10;
 
 /// How many one-way calls of one server may wait.
 const ONE_WAY_CALLS: usize = 65_536;

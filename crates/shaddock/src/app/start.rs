@@ -16,13 +16,17 @@ use tokio::time::{Instant, timeout};
 
 #[cfg(feature = "testing")]
 use super::plan::InMemory;
-use super::plan::{Listening, Place, Plan, report};
+use super::plan::{Connector, Listening, Place, Plan, report};
 use super::{App, AppHandle, StartError, lock};
 use crate::component::DynComponent;
-use crate::frontend::Door;
+use crate::config;
+#[cfg(feature = "tls")]
+use crate::error::Fault;
+use crate::frontend::{Dialects, Door};
 use crate::ids::ServerId;
 use crate::running::{Core, Inbox};
 use crate::server::ServerHandle;
+use crate::session::record::Frontend;
 use crate::tasks::Tasks;
 use crate::telemetry;
 
@@ -99,10 +103,7 @@ impl App {
             missing.extend(core.check());
             let handle = ServerHandle(core.clone());
             let components = core.definition.components.iter().map(|make| make(&handle)).collect();
-            let address = match listening {
-                Some(Listening::Socket(hybrid)) => hybrid.local_addr().ok(),
-                _ => None,
-            };
+            let address = listening.as_ref().and_then(Listening::local_addr);
             let (listening, connections) = (core.tasks.child(), core.tasks.child());
             servers.push(RunningServer { core, listening, connections, components, address });
         }
@@ -207,12 +208,12 @@ impl Running {
                 continue;
             };
             let options = self.app.config().frontend(&core.entry)?;
-            let connector = plan.connector(&options)?;
-            let connections = server.connections.clone();
-            let door = Door::new(core.clone(), frontend.clone(), connector, options, connections);
-            match listening {
-                Listening::Socket(hybrid) => Arc::new(door).open(&server.listening, hybrid),
-                Listening::Memory(listener) => Arc::new(door).open(&server.listening, listener),
+            match plan.connector(&core.entry, &options)? {
+                Connector::Pomelo(dialects) => {
+                    server.listen(frontend, dialects, options, listening)
+                }
+                #[cfg(feature = "mqtt")]
+                Connector::Mqtt(dialects) => server.listen(frontend, dialects, options, listening),
             }
         }
         let started = lock(&self.started).clone();
@@ -224,10 +225,62 @@ impl Running {
 }
 
 impl RunningServer {
+    /// Opens the door.
+    fn listen(
+        &self,
+        frontend: &Arc<Frontend>,
+        dialects: impl Dialects,
+        options: config::Frontend,
+        listening: Listening,
+    ) {
+        let connections = self.connections.clone();
+        let door = Door::new(self.core.clone(), frontend.clone(), dialects, options, connections);
+        let door = Arc::new(door);
+        match listening {
+            Listening::Socket(hybrid) => {
+                #[cfg(feature = "tls")]
+                if let Some(tls) = hybrid.tls() {
+                    self.renew(tls.clone());
+                }
+                door.open(&self.listening, hybrid);
+            }
+            #[cfg(feature = "udp")]
+            Listening::Udp(listener) => door.open(&self.listening, listener),
+            Listening::Memory(listener) => door.open(&self.listening, listener),
+        }
+    }
+
+    /// Looks after the files of a certificate.
+    #[cfg(feature = "tls")]
+    fn renew(&self, tls: Arc<shaddock_transport::Tls>) {
+        let id = self.core.id.clone();
+        self.listening.spawn("certificate", async move |stop| {
+            let mut tick = tokio::time::interval(CERTIFICATE_CHECK);
+            while stop.run_until_cancelled(tick.tick()).await.is_some() {
+                let tls = tls.clone();
+                let looked = tokio::task::spawn_blocking(move || tls.reload_if_changed()).await;
+                match looked {
+                    Ok(Ok(false)) => {}
+                    Ok(Ok(true)) => tracing::info!(server = %id, "the certificate was renewed"),
+                    Ok(Err(error)) => {
+                        // With its causes.
+                        let error = Fault::from(error);
+                        tracing::error!(server = %id, error = error.reason(), "the certificate can't be renewed: the old one stays");
+                    }
+                    Err(error) => tracing::error!(server = %id, %error, "the certificate was not read"),
+                }
+            }
+        });
+    }
+
     fn node(&self) -> &Node {
         self.core.router.caller().node()
     }
 }
+
+/// How often the files of a certificate are looked at.
+#[cfg(feature = "tls")]
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(2);
 
 /// How long leaving the cluster may take even when the deadline has passed.
 const LAST_WORD: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::options::Sections;
-use super::{Config, ConfigError, suggest};
+use super::{Config, ConfigError, Connector, suggest};
 
 impl Config {
     /// Sections for servers that aren't there are no errors: they may be there in another environment.
@@ -32,18 +32,22 @@ impl Config {
 
     /// Each front-end has options that fit and an address that no other listener has.
     pub(super) fn check_frontends(&mut self) -> Result<(), ConfigError> {
-        let mut taken: HashMap<(String, u16), String> = HashMap::new();
+        let mut taken: HashMap<(String, u16, bool), String> = HashMap::new();
         if let (Some(master), Some(listen)) = (&self.master, self.metrics) {
             taken.insert(
-                (machine(&master.host), listen.port()),
+                (machine(&master.host), listen.port(), false),
                 format!("{} (master.json)", master.id),
             );
         }
         let mut open = BTreeSet::new();
         for server in self.servers.iter().filter(|server| server.frontend) {
             let frontend = self.frontend(server)?;
-            let address = (machine(&server.host), frontend.listen.port());
-            if let Some(other) = taken.insert(address, server.id.clone()) {
+            // Datagrams have ports of their own.
+            let is_udp = frontend.connector == Connector::Udp;
+            let address = (machine(&server.host), frontend.listen.port(), is_udp);
+            // Port 0 is any that is free.
+            let is_fixed = frontend.listen.port() != 0;
+            if let Some(other) = taken.insert(address, server.id.clone()).filter(|_| is_fixed) {
                 let reason = format!(
                     "{} and {other} both listen on port {} of {}",
                     server.id,

@@ -2,9 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::options::{Bind, FrontendOptions, RateOptions};
+use shaddock_protocol::Route;
+use shaddock_transport::{Forwarding, Networks};
+
+use super::options::{Bind, FrontendOptions, Protocol, RateOptions};
 use super::overrides::merge;
 use super::{ConfigError, Limits, Server, suggest};
 
@@ -14,20 +18,66 @@ use super::{ConfigError, Limits, Server, suggest};
 pub struct Frontend {
     /// Where it listens. What clients are told is [`Server::public_host`] and its client port.
     pub listen: SocketAddr,
+    /// What its clients speak.
+    pub connector: Connector,
+    /// What it shows its clients; `None` is no TLS.
+    pub certificate: Option<Certificate>,
     /// Its heartbeat, if it has one.
     pub heartbeat: Option<Heartbeat>,
     /// Whether routes may be numbers.
     pub use_dict: bool,
     /// Whether bodies may be protobuf.
     pub use_protobuf: bool,
+    /// Whether clients must sign their messages.
+    pub use_crypto: bool,
     /// The origins of pages that may connect, in lower case; `None` is any.
     pub origins: Option<Vec<String>>,
+    /// Who may not connect, and who alone may: what [`ServerHandle::access`] begins with.
+    ///
+    /// [`ServerHandle::access`]: crate::ServerHandle::access
+    pub deny: Networks,
+    /// Who alone may connect; none is everyone.
+    pub allow: Networks,
+    /// The proxies that are believed about whom they speak for.
+    pub trusted_proxies: Networks,
+    /// Whether those begin connections with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// The header that those set in HTTP requests.
+    pub forwarded: Forwarding,
     /// How long handshake and ack may take together.
     pub handshake_timeout: Duration,
     /// What it takes from its clients.
     pub limits: Limits,
     /// How many messages a session may send; `None` is any number.
     pub rate: Option<Rate>,
+}
+
+/// What the clients of a front-end speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Connector {
+    /// pomelo's protocol, over WebSocket and TCP.
+    Hybrid,
+    /// pomelo's protocol, in datagrams.
+    Udp,
+    /// MQTT, over TCP and WebSocket.
+    Mqtt {
+        /// The handler of what clients publish.
+        publish: Route,
+        /// The handler of what they subscribe to.
+        subscribe: Route,
+        /// How long they may be silent, if that is less than what they ask for.
+        timeout: Option<Duration>,
+    },
+}
+
+/// Files for TLS, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate, with those that it is signed with behind it.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// How a front-end finds out that a client is gone.
@@ -49,7 +99,13 @@ pub struct Rate {
 }
 
 /// Lays the options for `server` over one another and checks what they come to.
-pub(super) fn resolve(layers: &toml::Table, server: &Server) -> Result<Frontend, ConfigError> {
+///
+/// Paths are relative to `folder`.
+pub(super) fn resolve(
+    layers: &toml::Table,
+    folder: &Path,
+    server: &Server,
+) -> Result<Frontend, ConfigError> {
     let place = format!("shaddock.toml, for {}", server.id);
     let error = |reason: String| ConfigError::invalid(&place, reason);
 
@@ -66,11 +122,20 @@ pub(super) fn resolve(layers: &toml::Table, server: &Server) -> Result<Frontend,
     let Some(client_port) = server.client_port else {
         return Err(error("a front-end needs a `clientPort` in servers.json".into()));
     };
+    missing_feature(&options).map_err(error)?;
     Ok(Frontend {
         listen: listen(options.bind, &server.host, client_port),
+        connector: connector(&options).map_err(error)?,
+        certificate: certificate(&options, folder).map_err(error)?,
         heartbeat: heartbeat(&options).map_err(error)?,
         use_dict: options.use_dict,
         use_protobuf: options.use_protobuf,
+        use_crypto: options.use_crypto,
+        deny: options.deny,
+        allow: options.allow,
+        trusted_proxies: options.trusted_proxies,
+        proxy_protocol: options.proxy_protocol,
+        forwarded: options.forwarded,
         origins: origins(options.origins).map_err(error)?,
         handshake_timeout: options.handshake_timeout,
         limits: limits(options.limits, server.max_connections).map_err(error)?,
@@ -80,6 +145,64 @@ pub(super) fn resolve(layers: &toml::Table, server: &Server) -> Result<Frontend,
 
 fn at<'a>(table: &'a toml::Table, path: &[&str]) -> Option<&'a toml::Table> {
     path.iter().try_fold(table, |table, key| table.get(*key)?.as_table())
+}
+
+/// What is asked for must have been compiled in.
+fn missing_feature(options: &FrontendOptions) -> Result<(), String> {
+    let udp = options.connector == Protocol::Udp;
+    let mqtt = options.connector == Protocol::Mqtt;
+    let tls = options.certificate.is_some() || options.key.is_some();
+    for (asked, option, feature, is_there) in [
+        (udp, "`connector` is \"udp\"", "udp", cfg!(feature = "udp")),
+        (mqtt, "`connector` is \"mqtt\"", "mqtt", cfg!(feature = "mqtt")),
+        (tls, "there is a `certificate` or a `key`", "tls", cfg!(feature = "tls")),
+        (options.use_crypto, "`use-crypto` is true", "crypto", cfg!(feature = "crypto")),
+    ] {
+        if asked && !is_there {
+            return Err(format!(
+                "{option}, and this program was built without the feature `{feature}` of shaddock"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn connector(options: &FrontendOptions) -> Result<Connector, String> {
+    let route = |name: &str, route: &Option<String>| match route {
+        Some(route) => route.parse::<Route>().map_err(|error| format!("`{name}`: {error}")),
+        None => Err(format!("`connector` is \"mqtt\" and `{name}` is missing")),
+    };
+    match options.connector {
+        Protocol::Hybrid => Ok(Connector::Hybrid),
+        Protocol::Udp if options.heartbeat == 0 => Err(
+            "`connector` is \"udp\" and there is no `heartbeat`: nothing else tells that a client is gone"
+                .into(),
+        ),
+        Protocol::Udp => Ok(Connector::Udp),
+        Protocol::Mqtt if options.use_crypto => {
+            Err("`use-crypto` is true, and clients of MQTT sign nothing".into())
+        }
+        Protocol::Mqtt => Ok(Connector::Mqtt {
+            publish: route("publish-route", &options.publish_route)?,
+            subscribe: route("subscribe-route", &options.subscribe_route)?,
+            timeout: options.timeout,
+        }),
+    }
+}
+
+fn certificate(options: &FrontendOptions, folder: &Path) -> Result<Option<Certificate>, String> {
+    match (&options.certificate, &options.key) {
+        (None, None) => Ok(None),
+        (Some(_), None) => Err("there is a `certificate` and no `key`".into()),
+        (None, Some(_)) => Err("there is a `key` and no `certificate`".into()),
+        (Some(_), Some(_)) if options.connector == Protocol::Udp => {
+            Err("`connector` is \"udp\" and there is a `certificate`: datagrams have no TLS here"
+                .into())
+        }
+        (Some(certificate), Some(key)) => {
+            Ok(Some(Certificate { certificate: folder.join(certificate), key: folder.join(key) }))
+        }
+    }
 }
 
 /// A `host` may be a name or another machine's view of this one, so only loopback is listened on as it is.

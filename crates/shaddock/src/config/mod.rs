@@ -51,13 +51,13 @@ mod suggest;
 mod tests;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use files::{Files, Sources};
 use options::Options;
 
 pub use error::ConfigError;
-pub use frontend::{Frontend, Heartbeat, Rate};
+pub use frontend::{Certificate, Connector, Frontend, Heartbeat, Rate};
 pub use options::{Cluster, Limits, Log, Remotes, Requests, Stop};
 pub use overrides::Overrides;
 pub use pomelo::{AdminServer, AdminUser, Cron, Master, Protos, Secret};
@@ -104,6 +104,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// `[frontend]`, `[kind]` and `[server]`, to be laid over one another for each server.
     layers: toml::Table,
+    /// Where paths begin: nowhere, if the files are built in.
+    folder: PathBuf,
 }
 
 impl Config {
@@ -169,6 +171,10 @@ impl Config {
             app: options.app,
             warnings: Vec::new(),
             layers,
+            folder: match files {
+                Files::Folder(folder) => folder.to_owned(),
+                Files::Embedded(_) => PathBuf::new(),
+            },
             environment: environment.clone(),
         };
         pomelo::acknowledge(&mut sources)?;
@@ -196,7 +202,7 @@ impl Config {
     /// If its options do not fit together. Those of the servers that were read do, so this can only be
     /// for a server that was made or changed since.
     pub fn frontend(&self, server: &Server) -> Result<Frontend, ConfigError> {
-        frontend::resolve(&self.layers, server)
+        frontend::resolve(&self.layers, &self.folder, server)
     }
 }
 

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use shaddock_transport::{Forwarding, Network, Networks};
 
 /// All of `shaddock.toml`, strictly. `reference.toml` says what each key is for.
 #[derive(Debug, Default, Deserialize)]
@@ -31,12 +33,27 @@ pub(super) type Sections = BTreeMap<String, FrontendOptions>;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct FrontendOptions {
+    pub(super) connector: Protocol,
+    pub(super) publish_route: Option<String>,
+    pub(super) subscribe_route: Option<String>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
     pub(super) heartbeat: u32,
     #[serde(deserialize_with = "some_seconds")]
     pub(super) timeout: Option<Duration>,
     pub(super) use_dict: bool,
     pub(super) use_protobuf: bool,
+    pub(super) use_crypto: bool,
     pub(super) origins: Vec<String>,
+    #[serde(deserialize_with = "networks")]
+    pub(super) deny: Networks,
+    #[serde(deserialize_with = "networks")]
+    pub(super) allow: Networks,
+    #[serde(deserialize_with = "networks")]
+    pub(super) trusted_proxies: Networks,
+    pub(super) proxy_protocol: bool,
+    #[serde(deserialize_with = "forwarding")]
+    pub(super) forwarded: Forwarding,
     pub(super) bind: Option<Bind>,
     #[serde(deserialize_with = "seconds")]
     pub(super) handshake_timeout: Duration,
@@ -47,17 +64,37 @@ pub(super) struct FrontendOptions {
 impl Default for FrontendOptions {
     fn default() -> Self {
         Self {
+            connector: Protocol::Hybrid,
+            publish_route: None,
+            subscribe_route: None,
+            certificate: None,
+            key: None,
             heartbeat: 0,
             timeout: None,
             use_dict: false,
             use_protobuf: false,
+            use_crypto: false,
             origins: vec!["*".into()],
+            deny: Networks::default(),
+            allow: Networks::default(),
+            trusted_proxies: Networks::default(),
+            proxy_protocol: false,
+            forwarded: Forwarding::default(),
             bind: None,
             handshake_timeout: Duration::from_secs(10),
             limits: Limits::default(),
             rate: RateOptions::default(),
         }
     }
+}
+
+/// What the clients of a front-end speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Protocol {
+    Hybrid,
+    Udp,
+    Mqtt,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -207,6 +244,22 @@ impl<'de> Deserialize<'de> for Bind {
                 "{text:?} is no address to listen on, such as \"0.0.0.0\", \"127.0.0.1:3050\" or \"[::]:3050\""
             ))),
         }
+    }
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Networks, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse::<Network>().map_err(de::Error::custom)).collect()
+}
+
+fn forwarding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Forwarding, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "ignored" => Ok(Forwarding::Ignored),
+        "x-forwarded-for" => Ok(Forwarding::XForwardedFor),
+        "forwarded" => Ok(Forwarding::Forwarded),
+        other => Err(de::Error::custom(format!(
+            "{other:?} is no header of proxies: there are \"x-forwarded-for\", \"forwarded\" and \"ignored\""
+        ))),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use shaddock_protocol::{CloseReason, Dialect, Event, Incoming};
+use shaddock_protocol::{CloseReason, Dialect, Event, Hello, Incoming};
 use shaddock_transport::{Wire, WireError};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use super::mailbox::Order;
 use super::record::Record;
 use crate::error::Fault;
 use crate::filters::Meter;
+use crate::handshake::{Greeting, Peer};
 
 /// How much may wait in a wire's own buffer before frames stay in the mailbox, where they are counted.
 const WIRE_BUFFER: usize = 64 * 1024;
@@ -35,6 +36,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Those who handle what a session says. The session knows nothing else of them.
 pub(crate) trait Desk: Send + Sync + 'static {
+    /// Begins to answer a client that wants in. Without anything to say it is let in.
+    fn greet(&self, record: &Arc<Record>, hello: Hello, peer: Peer) -> Option<Greeting>;
     /// Takes a message; what is to be done here comes back as a job.
     fn take(&self, record: &Arc<Record>, message: Incoming) -> Taken;
     /// What to do about a key that has a new owner.
@@ -121,6 +124,8 @@ pub(crate) struct Connection<W, D> {
     terms: Terms,
     meter: Option<Box<Meter>>,
     stop: CancellationToken,
+    /// The application decides whether the client may come in.
+    greeting: Option<Greeting>,
     /// Messages that wait for the one being handled.
     waiting: VecDeque<Incoming>,
     moves: VecDeque<Moved>,
@@ -162,6 +167,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             terms,
             meter,
             stop,
+            greeting: None,
             waiting: VecDeque::new(),
             moves: VecDeque::new(),
             running: None,
@@ -191,6 +197,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             .await
         };
         self.log(&ending);
+        self.greeting = None;
         // Only when it is us who go does the client still want what it asked for.
         let stopping = matches!(ending, Ending::Stopping);
         if !stopping {
@@ -266,6 +273,18 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                     None => dry = true,
                 }
             }
+            if let Some(greeting) = &mut self.greeting {
+                // Nothing is read until it is answered.
+                let Poll::Ready(greeted) = greeting.poll_unpin(cx) else {
+                    return;
+                };
+                self.greeting = None;
+                match greeted {
+                    Ok(word) => self.dialect.accept(Some(&word), now.into_std()),
+                    Err(code) => self.dialect.refuse(code),
+                }
+                continue;
+            }
             self.collect();
             self.poll_lane(cx);
             if self.ending.is_some() {
@@ -322,7 +341,17 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
     fn on_event(&mut self, event: Event, now: Instant) {
         let metrics = &self.record.frontend.metrics;
         match event {
-            Event::Handshake(_) => self.dialect.accept(None, now.into_std()),
+            Event::Handshake(hello) => {
+                let peer = Peer {
+                    address: self.record.peer,
+                    server_name: self.wire.server_name().map(str::to_owned),
+                    transport: self.wire.kind(),
+                };
+                self.greeting = self.desk.greet(&self.record, hello, peer);
+                if self.greeting.is_none() {
+                    self.dialect.accept(None, now.into_std());
+                }
+            }
             Event::Ready => self.record.set_voice(self.dialect.voice().clone()),
             Event::Message(message) => {
                 metrics.messages.increment(1);
@@ -343,6 +372,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                     "a message was refused",
                 );
             }
+            Event::Close(CloseReason::Left) => self.end(Ending::Left),
             Event::Close(reason) => self.end(Ending::Dialect(reason)),
         }
     }

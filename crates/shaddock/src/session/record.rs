@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use shaddock_cluster::{Boot, Claim, ClaimError, Directory};
 use shaddock_protocol::{Route, Voice};
+use shaddock_transport::AccessList;
 use tokio::sync::{broadcast, oneshot};
 
 use super::mailbox::{Bounds, Mailbox, Order, Refused};
@@ -34,6 +35,8 @@ pub(crate) struct Frontend {
     pub(crate) metrics: FrontendMetrics,
     /// For warnings that a client can bring about.
     pub(crate) seldom: Seldom,
+    /// Who may connect.
+    pub(crate) access: AccessList,
 }
 
 impl Frontend {
@@ -181,7 +184,10 @@ impl Record {
             tracing::error!(server = %self.frontend.id, %route, %error, "a reply can't be encoded");
             voice.fault(id, Some(route))
         });
-        self.post(frame);
+        // Some protocols have no answer for what they call a request.
+        if !frame.is_empty() {
+            self.post(frame);
+        }
     }
 
     pub(crate) fn forwarded(&self) -> usize {

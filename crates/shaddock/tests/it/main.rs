@@ -16,6 +16,8 @@ mod moves;
 mod pushes;
 mod remotes;
 
+mod doors;
+mod handshakes;
 mod limits;
 mod rude;
 

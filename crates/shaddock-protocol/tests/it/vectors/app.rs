@@ -13,8 +13,8 @@ use shaddock_protocol::{CloseReason, Dialect, Event, Hello, Incoming, text};
 use super::{VECTORS, text as str_of};
 
 /// One connection to the application.
-pub(super) struct App {
-    server: Server,
+pub(super) struct App<D> {
+    server: D,
     now: Instant,
     full: bool,
     sent: Vec<Bytes>,
@@ -39,20 +39,36 @@ pub(super) fn connector(name: &str) -> Connector {
             dictionary: (options["useDict"] == true).then(dictionary),
             protos: (options["useProtobuf"] == true).then(protos),
         }),
+        datagrams: options["type"] == "udp",
+        signed: options["useCrypto"] == true,
         ..Config::default()
     })
     .unwrap()
 }
 
-impl App {
+impl App<Server> {
     pub(super) fn new(name: &str) -> Self {
         let now = Instant::now();
         let server = Server::new(&connector(name), now);
-        Self { server, now, full: name == "full", sent: Vec::new(), closed: None }
+        let mut app = Self::over(server, now);
+        app.full = name == "full";
+        app
+    }
+}
+
+impl<D: Dialect> App<D> {
+    /// The application behind another dialect.
+    pub(super) fn over(server: D, now: Instant) -> Self {
+        Self { server, now, full: false, sent: Vec::new(), closed: None }
     }
 
     /// Gives bytes to the application, and what it sends back.
     pub(super) fn say(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        self.tell(bytes).concat()
+    }
+
+    /// As [`App::say`], with what it sends back in pieces.
+    pub(super) fn tell(&mut self, bytes: Vec<u8>) -> Vec<Bytes> {
         self.server.receive(bytes.into(), self.now);
         self.turn()
     }
@@ -63,14 +79,14 @@ impl App {
         if self.server.poll_timeout().is_some_and(|at| at <= self.now) {
             self.server.handle_timeout(self.now);
         }
-        self.turn()
+        self.turn().concat()
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.is_some()
     }
 
-    fn turn(&mut self) -> Vec<u8> {
+    fn turn(&mut self) -> Vec<Bytes> {
         self.flush();
         while let Some(event) = self.server.poll_event(self.now) {
             match event {
@@ -82,7 +98,7 @@ impl App {
             self.flush();
         }
         self.flush();
-        std::mem::take(&mut self.sent).concat()
+        std::mem::take(&mut self.sent)
     }
 
     fn flush(&mut self) {
@@ -135,6 +151,10 @@ impl App {
                 let nums = body.get("nums").cloned().unwrap_or_else(|| json!([]));
                 json!({ "code": 200, "text": body["name"], "nums": nums })
             }
+            "connector.entryHandler.mpub" => {
+                json!({ "topic": "reply", "payload": format!("got {}", str_of(&body["payload"])) })
+            }
+            "connector.entryHandler.msub" => json!([0, 1]),
             // The member is pomelo's way to tell a handler its route.
             route @ "connector.entryHandler.route" => {
                 json!({ "got": { "a": body["a"], "__route__": route } })

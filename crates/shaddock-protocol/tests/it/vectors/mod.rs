@@ -6,15 +6,17 @@
 
 mod app;
 mod codec;
+mod mqtt;
 mod protobuf;
 mod session;
+mod socketio;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-static VECTORS: LazyLock<Value> = LazyLock::new(|| {
+pub(crate) static VECTORS: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../vectors/vectors.json")).expect("it is JSON")
 });
 

@@ -14,13 +14,17 @@ fn conversations_go_as_recorded() {
     let mut judge = Judge::default();
     let mut conversations = 0;
     for case in cases("transcripts") {
-        // Datagrams and signing are other dialects.
-        if ["udp", "crypto"].contains(&text(&case["connector"])) || !judge.takes(case) {
+        if !judge.takes(case) {
             continue;
         }
         conversations += 1;
-        let mut app = App::new(text(&case["connector"]));
+        let connector = text(&case["connector"]);
+        let mut app = App::new(connector);
         for (step, exchange) in case["steps"].as_array().unwrap().iter().enumerate() {
+            if connector == "udp" && app.is_closed() {
+                // Nobody sees the end of a connection; the next datagram makes a new one.
+                app = App::new(connector);
+            }
             let said = exchange.get("send").or_else(|| exchange.get("send_text_hex"));
             let mut heard = said.map(|said| app.say(bytes(said))).unwrap_or_default();
             if let Some(time) = exchange["wait_ms"].as_u64() {
@@ -31,13 +35,13 @@ fn conversations_go_as_recorded() {
             let show = |bytes: &[u8], closed: bool| json!({ "hear": hex(bytes), "closed": closed });
             judge.hear(
                 &format!("{} step {step}", text(&case["id"])),
-                &show(&heard, app.is_closed()),
+                &show(&heard, app.is_closed() && connector != "udp"),
                 &show(&recorded, exchange.get("closed").is_some()),
             );
         }
     }
-    assert_eq!(conversations, 33);
-    judge.close("steps of transcripts", 131, 8, 3);
+    assert_eq!(conversations, 37);
+    judge.close("steps of transcripts", 151, 10, 3);
 }
 
 #[test]

@@ -17,9 +17,15 @@ fn the_reference_tells_the_defaults() {
 
 #[test]
 fn the_reference_has_every_key() {
-    // What is commented out counts: its line is a key and a value all the same.
-    let told = include_str!("../reference.toml").replace("# timeout =", "timeout =");
-    let told = told.replace("# bind =", "bind =").replace("# burst =", "burst =");
+    // What is commented out counts, where its line is a key and a value all the same.
+    let line = |line: &'static str| match line.strip_prefix("# ") {
+        Some(option) if option.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => {
+            option
+        }
+        _ => line,
+    };
+    let told: Vec<_> = include_str!("../reference.toml").lines().map(line).collect();
+    let told = told.join("\n");
     for section in ["frontend", "frontend.limits", "frontend.rate", "requests", "cluster"] {
         let asked = format!("[{section}]\nno-such-key = 1\n");
         let expected = toml::from_str::<Options>(&asked).unwrap_err().message().to_owned();
@@ -224,4 +230,86 @@ fn a_rate_is_off_unless_it_is_set() {
 fn the_application_reads_its_own_section() {
     let config = toml("[app]\npage = \"127.0.0.1:3001\"\n");
     assert_eq!(config.app["page"].as_str(), Some("127.0.0.1:3001"));
+}
+
+/// What a front-end with these options comes to, or the sentence that says why it can't.
+fn connector_1(options: &str) -> Result<Frontend, String> {
+    let files = [("servers.json", SERVERS), ("shaddock.toml", options)];
+    let config = Config::embedded(&files, None, &Overrides::default());
+    let config = config.map_err(|error| error.to_string())?;
+    Ok(frontend(&config, "connector-1"))
+}
+
+#[test]
+fn what_was_not_compiled_in_is_refused() {
+    for (options, is_there, sentence) in [
+        (
+            "connector = \"udp\"\nheartbeat = 2",
+            cfg!(feature = "udp"),
+            "`connector` is \"udp\", and this program was built without the feature `udp` of shaddock",
+        ),
+        (
+            "connector = \"mqtt\"\npublish-route = \"a.b.c\"\nsubscribe-route = \"a.b.d\"",
+            cfg!(feature = "mqtt"),
+            "`connector` is \"mqtt\", and this program was built without the feature `mqtt` of shaddock",
+        ),
+        (
+            "certificate = \"c\"\nkey = \"k\"",
+            cfg!(feature = "tls"),
+            "there is a `certificate` or a `key`, and this program was built without the feature `tls` of shaddock",
+        ),
+        (
+            "use-crypto = true",
+            cfg!(feature = "crypto"),
+            "`use-crypto` is true, and this program was built without the feature `crypto` of shaddock",
+        ),
+    ] {
+        match connector_1(&format!("[server.connector-1]\n{options}\n")) {
+            Ok(_) => assert!(is_there, "{options}"),
+            Err(said) => {
+                assert!(!is_there, "{said}");
+                assert_eq!(said, format!("shaddock.toml, for connector-1: {sentence}"));
+            }
+        }
+    }
+}
+
+#[cfg(all(feature = "udp", feature = "mqtt", feature = "tls", feature = "crypto"))]
+#[test]
+fn connectors_that_lack_something_are_refused() {
+    for (options, sentence) in [
+        (
+            "connector = \"udp\"",
+            "`connector` is \"udp\" and there is no `heartbeat`: nothing else tells that a client is gone",
+        ),
+        (
+            "connector = \"udp\"\nheartbeat = 2\ncertificate = \"c\"\nkey = \"k\"",
+            "`connector` is \"udp\" and there is a `certificate`: datagrams have no TLS here",
+        ),
+        ("connector = \"mqtt\"", "`connector` is \"mqtt\" and `publish-route` is missing"),
+        ("certificate = \"c\"", "there is a `certificate` and no `key`"),
+        ("key = \"k\"", "there is a `key` and no `certificate`"),
+    ] {
+        let said = connector_1(&format!("[server.connector-1]\n{options}\n")).unwrap_err();
+        assert_eq!(said, format!("shaddock.toml, for connector-1: {sentence}"));
+    }
+}
+
+#[test]
+fn networks_and_headers_of_proxies_are_read_or_refused() {
+    let frontend = connector_1(
+        "[frontend]\ndeny = [\"10.0.0.0/8\"]\ntrusted-proxies = [\"192.0.2.1\"]\nforwarded = \"forwarded\"\n",
+    )
+    .unwrap();
+    assert!(frontend.deny.contain("10.1.2.3".parse().unwrap()));
+    assert!(frontend.allow.is_empty());
+    assert!(frontend.trusted_proxies.contain("192.0.2.1".parse().unwrap()));
+    for (options, said) in [
+        ("deny = [\"10.0.0.1/8\"]", "names an address in a network: is 10.0.0.0/8 meant?"),
+        ("forwarded = \"via\"", "\"via\" is no header of proxies"),
+        ("connector = \"sio\"", "unknown variant `sio`, expected one of `hybrid`, `udp`, `mqtt`"),
+    ] {
+        let error = connector_1(&format!("[frontend]\n{options}\n")).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
 }

@@ -1,0 +1,35 @@
+//! What a front-end is configured to be, seen from a client's side. With real sockets.
+
+mod hybrid;
+mod mqtt;
+mod tls;
+mod udp;
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use shaddock::config::Overrides;
+use shaddock::{Config, Running};
+use shaddock_client::Client;
+
+/// The configuration, with every front-end on a port that is free.
+fn config(overrides: Overrides) -> Config {
+    let ids = ["plain", "dict", "proto", "dp", "crypto", "tls", "udp", "mqtt"];
+    let bind = |all: Overrides, id| all.set(&format!("server.connector-{id}.bind"), "127.0.0.1:0");
+    let overrides = ids.into_iter().fold(overrides, bind);
+    Config::embedded(wirelab::CONFIG, Some("development"), &overrides).unwrap()
+}
+
+async fn start(overrides: Overrides) -> Running {
+    wirelab::app(config(overrides)).start().await.unwrap()
+}
+
+/// Where the front-end `connector-<id>` listens.
+fn address(running: &Running, id: &str) -> SocketAddr {
+    let id = format!("connector-{id}");
+    running.addresses().find(|(server, _)| server.as_str() == id).unwrap().1
+}
+
+async fn ask(client: &Client, route: &str, body: Value) -> Value {
+    client.request(route, &body).await.unwrap()
+}
