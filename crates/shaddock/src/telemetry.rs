@@ -1,17 +1,18 @@
 //! Counters, and the page where Prometheus reads them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::IntoFuture as _;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse as _;
 use axum::routing::get;
-use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder as _};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use metrics::{Counter, Gauge};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -21,25 +22,37 @@ use crate::ids::ServerId;
 use crate::server::ServerHandle;
 
 /// The counters of one application. Not the process's: two applications may live in one.
-#[derive(Clone)]
-pub(crate) struct Telemetry(Arc<PrometheusRecorder>);
+///
+/// Prometheus's text format is all that is needed of an exporter; the usual one calibrates a clock for
+/// histograms when it is made, which now and then takes 200 ms of the start.
+#[derive(Clone, Default)]
+pub(crate) struct Telemetry(Arc<Mutex<BTreeMap<&'static str, Family>>>);
 
-const METADATA: Metadata<'static> = Metadata::new("shaddock", Level::INFO, None);
+/// The values of one name, by their labels as they are written.
+struct Family {
+    kind: &'static str,
+    values: BTreeMap<String, Arc<AtomicU64>>,
+}
 
 impl Telemetry {
-    pub(crate) fn new() -> Telemetry {
-        Telemetry(Arc::new(PrometheusBuilder::new().build_recorder()))
+    fn counter(&self, name: &'static str, labels: String) -> Counter {
+        Counter::from_arc(self.value(name, "counter", labels))
     }
 
-    fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
-        self.0.register_counter(&Key::from_parts(name, labels), &METADATA)
+    fn gauge(&self, name: &'static str, labels: String) -> Gauge {
+        Gauge::from_arc(self.value(name, "gauge", labels))
     }
 
-    fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
-        self.0.register_gauge(&Key::from_parts(name, labels), &METADATA)
+    fn value(&self, name: &'static str, kind: &'static str, labels: String) -> Arc<AtomicU64> {
+        let mut families = self.lock();
+        let family =
+            families.entry(name).or_insert_with(|| Family { kind, values: BTreeMap::new() });
+        family.values.entry(labels).or_default().clone()
     }
 
     /// What Prometheus reads, the queues of `servers` as they are now.
+    ///
+    /// The format: <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>.
     fn render(&self, servers: &[ServerHandle]) -> String {
         for server in servers {
             let stats = server.node().stats();
@@ -50,11 +63,26 @@ impl Telemetry {
             self.counter("shaddock_stale_messages_total", labels()).absolute(stats.stale);
             self.counter("shaddock_unreadable_messages_total", labels()).absolute(stats.unreadable);
         }
-        self.0.handle().render()
+        let mut page = String::new();
+        for (name, Family { kind, values }) in &*self.lock() {
+            page.push_str(&format!("# TYPE {name} {kind}\n"));
+            for (labels, value) in values {
+                let value = value.load(Ordering::Relaxed);
+                // A gauge keeps the bits of a float.
+                let value = if *kind == "gauge" { f64::from_bits(value) } else { value as f64 };
+                page.push_str(&format!("{name}{{{labels}}} {value}\n"));
+            }
+        }
+        page
     }
 
-    fn server(id: &ServerId) -> Vec<Label> {
-        vec![Label::new("server", id.to_string())]
+    /// The label of a server. Neither ids nor reasons hold anything that would have to be escaped.
+    fn server(id: &ServerId) -> String {
+        format!("server=\"{id}\"")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Family>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,8 +193,7 @@ impl FrontendMetrics {
     }
 
     fn labelled(&self, name: &'static str, reason: &'static str) {
-        let mut labels = Telemetry::server(&self.id);
-        labels.push(Label::new("reason", reason));
+        let labels = format!("{},reason=\"{reason}\"", Telemetry::server(&self.id));
         self.telemetry.counter(name, labels).increment(1);
     }
 }

@@ -201,7 +201,7 @@ impl App {
             on_error: self.on_error,
             tasks: Tasks::root(),
             stopping: CancellationToken::new(),
-            telemetry: Telemetry::new(),
+            telemetry: Telemetry::default(),
             events: broadcast::Sender::new(EVENTS),
             servers: std::sync::Mutex::default(),
             announcements: std::sync::Mutex::default(),
