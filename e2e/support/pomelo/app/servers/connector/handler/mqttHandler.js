@@ -1,0 +1,3 @@
+const absent = require('../../../absent');
+
+module.exports = { publish: absent, subscribe: absent };
