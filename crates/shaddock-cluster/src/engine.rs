@@ -65,6 +65,13 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
 
     /// The largest payload, in bytes.
     fn max_payload(&self) -> usize;
+
+    /// Waits until what was published has left this process, which may then end.
+    ///
+    /// It ends in any case, soon.
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Where something is published: names joined by dots.

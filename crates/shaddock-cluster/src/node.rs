@@ -165,12 +165,14 @@ impl Node {
         self.inner.change(|told| told.meta = Arc::new(meta));
     }
 
-    /// Leaves the cluster if it is in, and returns when the task has ended. Calls under way end as [`CallFailure::Closed`].
+    /// Leaves the cluster if it is in, and returns when the task has ended and its good-bye is sent. Calls under
+    /// way end as [`CallFailure::Closed`].
     pub async fn leave(&self) {
         self.inner.stop.cancel();
         if self.inner.calls.is_open() {
             self.inner.ended.cancelled().await;
         }
+        self.inner.engine.flush().await;
     }
 
     /// Waits until this server has left the cluster, for whatever reason.

@@ -18,7 +18,8 @@ use crate::ids::Boot;
 /// A test for each part of the contract.
 ///
 /// Takes the attribute of the tests, and an async function without arguments that returns a new connection
-/// as an `Arc<dyn Engine>`; all connections reach the same broker.
+/// as an `Arc<dyn Engine>`; all connections reach the same broker. Where there may be no broker, `if` and a function
+/// that returns whether there is one may follow: without one the tests do nothing.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -33,8 +34,8 @@ use crate::ids::Boot;
 /// ```
 #[macro_export]
 macro_rules! contract_tests {
-    (#[$test:meta], $connect:path) => {
-        $crate::contract_tests! { @ #[$test], $connect:
+    (#[$test:meta], $connect:path $(, if $there:path)?) => {
+        $crate::contract_tests! { @ #[$test], $connect, [$($there)?]:
             what_one_publishes_keeps_its_order
             a_subscription_hears_its_patterns_and_no_more
             a_full_queue_stops_nobody
@@ -60,11 +61,21 @@ macro_rules! contract_tests {
             a_name_has_one_owner
         }
     };
-    (@ #[$test:meta], $connect:path: $($name:ident)*) => {
+    (@ #[$test:meta], $connect:path, []: $($name:ident)*) => {
         $(
             #[$test]
             async fn $name() {
                 $crate::contract::$name($connect).await;
+            }
+        )*
+    };
+    (@ #[$test:meta], $connect:path, [$there:path]: $($name:ident)*) => {
+        $(
+            #[$test]
+            async fn $name() {
+                if $there() {
+                    $crate::contract::$name($connect).await;
+                }
             }
         )*
     };

@@ -1,0 +1,149 @@
+//! One connection to the brokers, as an engine.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_nats::client::RequestErrorKind;
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::{Client, Request};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use shaddock_cluster::{
+    Back, BoxFuture, Engine, EngineError, Link, Pattern, PublishError, Store, StoreError, Subject,
+    Subscription,
+};
+use tokio::sync::watch;
+use tokio::task::unconstrained;
+use tokio::time::Duration;
+
+use crate::connect::{connect, plain};
+use crate::feed::Merged;
+use crate::options::Options;
+use crate::store::Bucket;
+
+/// How long a broker may take to answer.
+pub(crate) const ANSWER: Duration = Duration::from_secs(3);
+
+/// One connection to the brokers of a cluster, for all servers of a process.
+///
+/// It is kept up for as long as this, a subscription or a store of it is there.
+pub struct Nats {
+    client: Client,
+    link: watch::Sender<Link>,
+    replicas: usize,
+}
+
+impl Nats {
+    /// Connects to a broker.
+    ///
+    /// While none can be reached this waits, as long as [`Options::wait`] says.
+    ///
+    /// # Errors
+    ///
+    /// When none was there in time; at once when one does not let us in, or what the options say can't be used.
+    pub async fn connect(options: Options) -> Result<Arc<Nats>, EngineError> {
+        let link = watch::Sender::new(Link::Up);
+        let client = connect(&options, link.clone()).await?;
+        Ok(Arc::new(Nats { client, link, replicas: options.replicas }))
+    }
+
+    fn is_up(&self) -> bool {
+        *self.link.borrow() == Link::Up
+    }
+
+    /// Waits until the broker has done what it was told before. A request that nobody hears is answered at once.
+    async fn round_trip(&self) -> Result<(), EngineError> {
+        let request = Request::new().timeout(Some(ANSWER));
+        match self.client.send_request(self.client.new_inbox(), request).await {
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
+            Err(error) => {
+                Err(EngineError::new("the broker does not answer").because(plain(&error)))
+            }
+            Ok(_) => Err(EngineError::new("somebody answers what is asked of nobody")),
+        }
+    }
+}
+
+impl Engine for Nats {
+    fn publish(
+        &self,
+        subject: &Subject,
+        payload: Bytes,
+        back: Option<Back<'_>>,
+    ) -> Result<(), PublishError> {
+        let (len, limit) = (payload.len(), self.max_payload());
+        if limit < len {
+            return Err(PublishError::TooLarge { len, limit });
+        }
+        // What the client takes while it is down, it would send when that is of no use any more.
+        if !self.is_up() {
+            return Err(PublishError::NoLink);
+        }
+        let subject = subject.as_str().to_owned();
+        // These wait for room in the client's queue and for nothing else: one look tells whether there is any.
+        let sent = match back {
+            None => unconstrained(self.client.publish(subject, payload)).now_or_never(),
+            Some(Back { subject: back, token }) => {
+                let back = format!("{back}.{token}");
+                unconstrained(self.client.publish_with_reply(subject, back, payload)).now_or_never()
+            }
+        };
+        match sent {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) => Err(PublishError::NoLink),
+            None => Err(PublishError::Full),
+        }
+    }
+
+    fn subscribe(
+        &self,
+        patterns: Vec<Pattern>,
+        _capacity: usize,
+    ) -> BoxFuture<'_, Result<Subscription, EngineError>> {
+        Box::pin(async move {
+            let mut subscribers = Vec::with_capacity(patterns.len());
+            for pattern in patterns {
+                let subject = match pattern {
+                    Pattern::Exactly(subject) => subject.as_str().to_owned(),
+                    Pattern::Below(subject) => format!("{subject}.>"),
+                };
+                let subscriber = self.client.subscribe(subject).await;
+                subscribers.push(subscriber.map_err(|error| plain(&error))?);
+            }
+            self.round_trip().await?;
+            Ok(Subscription::new(Merged::new(subscribers)))
+        })
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
+    }
+
+    fn store(&self, name: &str) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let context = ContextBuilder::new().timeout(ANSWER).build(self.client.clone());
+            let bucket = Bucket::open(context, &name, self.replicas, self.link.subscribe()).await?;
+            Ok(Arc::new(bucket) as Arc<dyn Store>)
+        })
+    }
+
+    fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            // Without a link there is nobody to tell.
+            if self.is_up() {
+                let _ = self.round_trip().await;
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Nats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nats").field("link", &*self.link.borrow()).finish_non_exhaustive()
+    }
+}

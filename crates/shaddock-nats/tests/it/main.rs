@@ -1,0 +1,4 @@
+//! What the crate promises, with real brokers.
+
+mod broker;
+mod contract;
