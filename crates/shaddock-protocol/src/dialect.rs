@@ -127,6 +127,9 @@ pub enum Refusal {
     /// A datagram holds less than its packages claim.
     #[error("a datagram that ends inside a package")]
     Truncated,
+    /// A dialect of another's can't read it, for this reason.
+    #[error("{0}")]
+    Unreadable(&'static str),
 }
 
 /// Why a connection closes, from the side whose machine says so.
@@ -186,6 +189,9 @@ pub enum CloseReason {
     #[cfg(feature = "mqtt")]
     #[error(transparent)]
     Mqtt(#[from] crate::mqtt::PacketError),
+    /// The client breaks a rule of a dialect of another's: which one.
+    #[error("{0}")]
+    Violation(&'static str),
 }
 
 impl Refusal {
@@ -199,6 +205,7 @@ impl Refusal {
             Self::WrongSide => "wrong_side",
             Self::Signature => "signature",
             Self::Truncated => "truncated",
+            Self::Unreadable(_) => "unreadable",
         }
     }
 }
@@ -221,6 +228,7 @@ impl CloseReason {
             Self::Left => "left",
             #[cfg(feature = "mqtt")]
             Self::Mqtt(_) => "mqtt",
+            Self::Violation(_) => "violation",
         }
     }
 }

@@ -62,4 +62,4 @@ pub mod text;
 pub use self::crc::crc32_index;
 pub use self::dialect::{CloseReason, Dialect, Event, Hello, Incoming, Refusal};
 pub use self::route::{Route, RouteError};
-pub use self::voice::{EncodeError, Voice};
+pub use self::voice::{Encode, EncodeError, Voice};

@@ -16,10 +16,23 @@ use crate::pomelo::{BodyError, PackageError};
 #[derive(Clone)]
 pub struct Voice(Arc<dyn Encode>);
 
-/// What a voice does.
-pub(crate) trait Encode: Send + Sync + 'static {
+/// What a voice does: bodies, JSON text, to whole messages as they travel.
+pub trait Encode: Send + Sync + 'static {
+    /// The answer to a request. Where it is empty, there is none to send.
+    ///
+    /// # Errors
+    ///
+    /// When the body can't be written for this client; [`fault`](Self::fault) goes instead.
     fn response(&self, id: NonZeroU32, route: &Route, body: &Bytes) -> Result<Bytes, EncodeError>;
+
+    /// The answer to a request when there is none. The route is missing where it could not be read.
     fn fault(&self, id: NonZeroU32, route: Option<&Route>) -> Bytes;
+
+    /// A push.
+    ///
+    /// # Errors
+    ///
+    /// When the body can't be written for this client; it is not sent.
     fn push(&self, route: &str, body: &Bytes) -> Result<Bytes, EncodeError>;
 }
 
@@ -46,10 +59,14 @@ pub enum EncodeError {
     #[cfg(feature = "mqtt")]
     #[error(transparent)]
     Mqtt(#[from] crate::mqtt::ReplyError),
+    /// A dialect of another's can't write it, for this reason.
+    #[error("{0}")]
+    Unfit(String),
 }
 
 impl Voice {
-    pub(crate) fn new(encode: impl Encode) -> Self {
+    /// A voice that is equal to itself and its clones. Make one for all the clients that get equal bytes.
+    pub fn new(encode: impl Encode) -> Self {
         Self(Arc::new(encode))
     }
 

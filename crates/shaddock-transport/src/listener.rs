@@ -9,6 +9,9 @@ pub trait Listener: Send + 'static {
     /// What arrives.
     type Incoming: Incoming;
 
+    /// Where it listens, if that is an address of the network.
+    fn address(&self) -> Option<SocketAddr>;
+
     /// The next connection. Never waits for a client's bytes, so a silent client holds up nobody. Cancel-safe.
     ///
     /// # Errors

@@ -104,6 +104,10 @@ impl MemoryConnector {
 impl Listener for MemoryListener {
     type Incoming = MemoryIncoming;
 
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+
     /// Waits for ever once every connector is gone.
     async fn accept(&mut self) -> io::Result<MemoryIncoming> {
         match self.incoming.recv().await {

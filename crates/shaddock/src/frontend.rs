@@ -7,15 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-#[cfg(feature = "mqtt")]
-use shaddock_protocol::mqtt;
-use shaddock_protocol::{Dialect, pomelo};
 use shaddock_transport::{Incoming, Listener, OpenError, Wire};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
+use crate::connector::Connector;
 use crate::filters::Meter;
 use crate::frontend::guests::{Guest, Guests};
 use crate::ids::SessionId;
@@ -31,68 +29,44 @@ const PROBE: Duration = Duration::from_secs(60);
 /// How long to wait when the process can't accept, as a rule for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the clients of one front-end speak: a machine for each.
-pub(crate) trait Dialects: Send + Sync + 'static {
-    type Dialect: Dialect;
-
-    /// The machine of a client that came at `now`.
-    fn dialect(&self, now: std::time::Instant) -> Self::Dialect;
-}
-
-impl Dialects for pomelo::Connector {
-    type Dialect = pomelo::Server;
-
-    fn dialect(&self, now: std::time::Instant) -> pomelo::Server {
-        pomelo::Server::new(self, now)
-    }
-}
-
-#[cfg(feature = "mqtt")]
-impl Dialects for mqtt::Connector {
-    type Dialect = mqtt::Server;
-
-    fn dialect(&self, now: std::time::Instant) -> mqtt::Server {
-        mqtt::Server::new(self, now)
-    }
-}
-
 /// Lets clients in, and gives each a task.
-pub(crate) struct Door<D> {
-    core: Arc<Core>,
-    frontend: Arc<Frontend>,
-    dialects: D,
-    options: config::Frontend,
+pub(crate) struct Door<C> {
+    connector: Arc<C>,
+    premises: Premises,
     guests: Arc<Guests>,
     next_session: AtomicUsize,
     /// The upper half of the ids of sessions: another one each time the server starts.
     run: u64,
-    /// What is accepted goes on here.
-    connections: Tasks,
 }
 
-impl<D: Dialects> Door<D> {
-    pub(crate) fn new(
-        core: Arc<Core>,
-        frontend: Arc<Frontend>,
-        dialects: D,
-        options: config::Frontend,
-        connections: Tasks,
-    ) -> Door<D> {
-        let limits = &options.limits;
+/// What a door leads into.
+pub(crate) struct Premises {
+    pub(crate) core: Arc<Core>,
+    pub(crate) frontend: Arc<Frontend>,
+    pub(crate) options: config::Frontend,
+    /// What listens.
+    pub(crate) listening: Tasks,
+    /// What was accepted.
+    pub(crate) connections: Tasks,
+}
+
+impl<C: Connector> Door<C> {
+    pub(crate) fn new(connector: Arc<C>, premises: Premises) -> Arc<Door<C>> {
+        let limits = &premises.options.limits;
         let guests = Arc::new(Guests::new(limits.connections, limits.connections_per_address));
-        let run = Frontend::upper_half(core.router.caller().node().peer().boot);
-        let next_session = AtomicUsize::new(1);
-        Door { core, frontend, dialects, options, guests, next_session, run, connections }
+        let run = Frontend::upper_half(premises.core.router.caller().node().peer().boot);
+        Arc::new(Door { connector, premises, guests, next_session: AtomicUsize::new(1), run })
     }
 
     /// Accepts until the server stops listening.
-    pub(crate) fn open<L: Listener>(self: Arc<Self>, listening: &Tasks, mut listener: L) {
+    pub(crate) fn open<L: Listener>(self: Arc<Self>, mut listener: L) {
+        let listening = self.premises.listening.clone();
         listening.spawn("door", async move |stop| {
             while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
                 match accepted {
                     Ok(incoming) => self.clone().accept(incoming),
                     Err(error) => {
-                        tracing::warn!(server = %self.core.id, %error, "connections can't be accepted now");
+                        tracing::warn!(server = %self.premises.core.id, %error, "connections can't be accepted now");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }
@@ -101,11 +75,11 @@ impl<D: Dialects> Door<D> {
     }
 
     fn accept<I: Incoming>(self: Arc<Self>, incoming: I) {
-        self.frontend.metrics.connections.increment(1);
+        self.premises.frontend.metrics.connections.increment(1);
         let peer = incoming.peer();
         let let_in = self.guests.enter().and_then(|mut guest| {
             // Whom a proxy speaks for is known when the connection is open.
-            if !self.options.trusted_proxies.contain(peer.ip()) {
+            if !self.premises.options.trusted_proxies.contain(peer.ip()) {
                 self.let_in(&mut guest, peer.ip())?;
             }
             Ok(guest)
@@ -116,11 +90,13 @@ impl<D: Dialects> Door<D> {
             Err(reason) => return self.turn_away(peer, reason),
         };
         let door = self.clone();
-        self.connections.spawn("connection", async move |stop| {
+        self.premises.connections.spawn("connection", async move |stop| {
             let came = Instant::now();
             // Boxed, so that an open connection does not carry the room for this along.
-            let opening =
-                Box::pin(tokio::time::timeout(door.options.handshake_timeout, incoming.open()));
+            let opening = Box::pin(tokio::time::timeout(
+                door.premises.options.handshake_timeout,
+                incoming.open(),
+            ));
             let opened = stop.run_until_cancelled(opening).await;
             // Made in a function of its own and boxed: what is moved from here to there would leave
             // room behind in every task.
@@ -129,24 +105,24 @@ impl<D: Dialects> Door<D> {
                 return;
             };
             let ending = connection.run().await;
-            door.frontend.metrics.sessions.decrement(1.0);
-            door.frontend.metrics.closed(ending.name());
+            door.premises.frontend.metrics.sessions.decrement(1.0);
+            door.premises.frontend.metrics.closed(ending.name());
             drop(guest);
         });
     }
 
     /// Whether somebody from here may come in, and one more of them.
     fn let_in(&self, guest: &mut Guest, address: IpAddr) -> Result<(), &'static str> {
-        if !self.frontend.access.allows(address) {
+        if !self.premises.frontend.access.allows(address) {
             return Err("access");
         }
         guest.settle(address)
     }
 
     fn turn_away(&self, peer: SocketAddr, reason: &'static str) {
-        self.frontend.metrics.refused(reason);
-        if self.frontend.seldom.now() {
-            tracing::warn!(server = %self.core.id, %peer, reason, "connections are refused");
+        self.premises.frontend.metrics.refused(reason);
+        if self.premises.frontend.seldom.now() {
+            tracing::warn!(server = %self.premises.core.id, %peer, reason, "connections are refused");
         }
     }
 
@@ -158,7 +134,7 @@ impl<D: Dialects> Door<D> {
         peer: SocketAddr,
         came: Instant,
         stop: &CancellationToken,
-    ) -> Option<Box<Connection<W, D::Dialect>>> {
+    ) -> Option<Box<Connection<W, C::Dialect>>> {
         match opened {
             Ok(Ok(wire)) => {
                 let client = wire.peer();
@@ -175,8 +151,8 @@ impl<D: Dialects> Door<D> {
                 None
             }
             Err(_) => {
-                self.frontend.metrics.refused("silent");
-                tracing::debug!(server = %self.core.id, %peer, "a connection said nothing in time");
+                self.premises.frontend.metrics.refused("silent");
+                tracing::debug!(server = %self.premises.core.id, %peer, "a connection said nothing in time");
                 None
             }
         }
@@ -191,8 +167,8 @@ impl<D: Dialects> Door<D> {
             OpenError::Tls(_) => "tls",
             _ => "io",
         };
-        self.frontend.metrics.refused(reason);
-        tracing::debug!(server = %self.core.id, %peer, %error, "a connection became no session");
+        self.premises.frontend.metrics.refused(reason);
+        tracing::debug!(server = %self.premises.core.id, %peer, %error, "a connection became no session");
     }
 
     fn session<W: Wire>(
@@ -200,22 +176,26 @@ impl<D: Dialects> Door<D> {
         wire: W,
         came: Instant,
         stop: &CancellationToken,
-    ) -> Connection<W, D::Dialect> {
+    ) -> Connection<W, C::Dialect> {
         let number = self.next_session.fetch_add(1, Ordering::Relaxed) as u64;
-        let limits = &self.options.limits;
+        let limits = &self.premises.options.limits;
         let bounds = Bounds { frames: limits.outbound_messages, bytes: limits.outbound_bytes };
         let id = SessionId(self.run | (number & u64::from(u32::MAX)));
-        let record = Arc::new(Record::new(id, wire.peer(), self.frontend.clone(), bounds));
+        let record = Arc::new(Record::new(id, wire.peer(), self.premises.frontend.clone(), bounds));
         let terms = Terms {
-            lane: self.core.app.config().requests.lane,
-            probe: self.options.heartbeat.is_none().then_some(PROBE),
-            drain: self.core.patience + Duration::from_secs(1),
+            lane: self.premises.core.app.config().requests.lane,
+            probe: self.premises.options.heartbeat.is_none().then_some(PROBE),
+            drain: self.premises.core.patience + Duration::from_secs(1),
         };
-        let machine = self.dialects.dialect(came.into_std());
-        let meter = self.options.rate.map(|rate| Box::new(Meter::new(rate.per_second, rate.burst)));
-        self.frontend.table.insert(record.clone());
-        self.frontend.metrics.sessions.increment(1.0);
-        let desk = Arc::new(Inbox(self.core.clone()));
+        let machine = self.connector.dialect(came.into_std());
+        let meter = self
+            .premises
+            .options
+            .rate
+            .map(|rate| Box::new(Meter::new(rate.per_second, rate.burst)));
+        self.premises.frontend.table.insert(record.clone());
+        self.premises.frontend.metrics.sessions.increment(1.0);
+        let desk = Arc::new(Inbox(self.premises.core.clone()));
         Connection::new(wire, machine, record, desk, terms, meter, stop.clone())
     }
 }

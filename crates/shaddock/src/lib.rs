@@ -29,7 +29,8 @@
 //! ```
 //!
 //! Where to go on: [`Server`] for what a kind of server does, [`Session`] for one client, [`Rpc`] for
-//! calls between servers, [`config`] for what is set from outside, and, with the feature `testing`,
+//! calls between servers, [`config`] for what is set from outside, [`connector`] for clients that speak
+//! what no other does, and, with the feature `testing`,
 //! the module `testing` for running all of it in memory. The program around it is one line with the
 //! crate `shaddock-cli`.
 //!
@@ -45,6 +46,7 @@ mod server;
 
 mod channel;
 mod cluster;
+pub mod connector;
 mod frontend;
 mod handler;
 mod handshake;

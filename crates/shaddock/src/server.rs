@@ -12,11 +12,12 @@ use serde_json::Value;
 use shaddock_protocol::Hello;
 use shaddock_transport::AccessList;
 
-use crate::app::AppHandle;
+use crate::app::{AppHandle, StartError};
 use crate::channel::{Channel, Channels};
 use crate::cluster::Cluster;
 use crate::component::{Component, DynComponent};
 use crate::config;
+use crate::connector::{Connector, Fitted, Site};
 use crate::error::Result;
 use crate::handler::filter::{Around, Filter};
 use crate::handler::{Endpoint, Handler, IntoEndpoint};
@@ -50,6 +51,7 @@ pub struct Server {
     pub(crate) filters: Vec<Arc<dyn Around>>,
     pub(crate) remote_filters: Vec<Arc<dyn Around>>,
     pub(crate) rule: Option<Rule>,
+    pub(crate) connector: Option<MakeConnector>,
     pub(crate) on_handshake: Option<HandshakeHook>,
     pub(crate) on_close: Option<Endpoint>,
     pub(crate) on_moved: FxHashMap<String, MovedHook>,
@@ -62,6 +64,7 @@ pub(crate) type MovedHook =
     Arc<dyn Fn(ServerHandle, Session, Moved) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 pub(crate) type LostHook = Arc<dyn Fn(Channel, Member) + Send + Sync>;
 pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
+pub(crate) type MakeConnector = Arc<dyn Fn(&Site<'_>) -> Result<Fitted, StartError> + Send + Sync>;
 pub(crate) type MakeState = Arc<dyn Fn(&ServerHandle) -> AnyState + Send + Sync>;
 pub(crate) type MakeComponent = Arc<dyn Fn(&ServerHandle) -> Arc<dyn DynComponent> + Send + Sync>;
 
@@ -85,6 +88,7 @@ impl Server {
             filters: Vec::new(),
             remote_filters: Vec::new(),
             rule: None,
+            connector: None,
             on_handshake: None,
             on_close: None,
             on_moved: FxHashMap::default(),
@@ -145,6 +149,16 @@ impl Server {
         choose: impl Fn(&Session, &[ServerId]) -> Result<ServerId> + Send + Sync + 'static,
     ) -> Server {
         self.rule = Some(Rule::Choose(Arc::new(choose)));
+        self
+    }
+
+    /// Gives each front-end of this kind a [connector](crate::connector) of the application's own.
+    #[must_use]
+    pub fn connector<C: Connector>(
+        mut self,
+        make: impl Fn(&Site<'_>) -> Result<C, StartError> + Send + Sync + 'static,
+    ) -> Server {
+        self.connector = Some(Arc::new(move |site| Ok(Fitted::new(make(site)?, site))));
         self
     }
 

@@ -111,6 +111,10 @@ async fn listen(addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
 impl Listener for Hybrid {
     type Incoming = HybridIncoming;
 
+    fn address(&self) -> Option<SocketAddr> {
+        self.local_addr().ok()
+    }
+
     async fn accept(&mut self) -> io::Result<HybridIncoming> {
         loop {
             match self.listener.accept().await {

@@ -116,6 +116,10 @@ const KERNEL_BUFFER: usize = 2 * 1024 * 1024;
 impl Listener for UdpListener {
     type Incoming = UdpIncoming;
 
+    fn address(&self) -> Option<SocketAddr> {
+        self.local_addr().ok()
+    }
+
     async fn accept(&mut self) -> io::Result<UdpIncoming> {
         loop {
             let (len, peer) = match self.shared.socket.recv_from(&mut self.buffer).await {

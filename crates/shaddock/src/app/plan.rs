@@ -1,22 +1,15 @@
 //! What all servers of an application are made from, and whether it makes sense.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 use shaddock_cluster::memory::Memory;
 use shaddock_cluster::{Engine, Node};
-#[cfg(feature = "mqtt")]
-use shaddock_protocol::mqtt;
-use shaddock_protocol::pomelo::{self, Dictionary, DictionaryError, Limits, Protos, Tables};
-#[cfg(feature = "tls")]
-use shaddock_transport::Tls;
-use shaddock_transport::memory::{MemoryConnector, MemoryListener};
-use shaddock_transport::{AccessList, Hybrid, HybridConfig, Proxies};
-#[cfg(feature = "udp")]
-use shaddock_transport::{UdpConfig, UdpListener};
+use shaddock_protocol::pomelo::{Dictionary, DictionaryError, Protos};
+use shaddock_transport::AccessList;
+use shaddock_transport::memory::MemoryConnector;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +20,7 @@ use crate::channel::push::Pusher;
 use crate::cluster::{META_HOST, META_PORT};
 use crate::component::DynComponent;
 use crate::config::{self, Config};
+use crate::connector::{Fitted, Listening, Site, built_in};
 use crate::handler::filter::{Around, Filters};
 use crate::ids::{Kind, ServerId};
 use crate::router::{Router, Rule};
@@ -74,29 +68,12 @@ pub(super) struct InMemory {
     pub(super) links: HashMap<ServerId, Arc<Memory>>,
 }
 
-pub(super) enum Listening {
-    Socket(Hybrid),
-    #[cfg(feature = "udp")]
-    Udp(UdpListener),
-    Memory(MemoryListener),
-}
-
-/// What the clients of a front-end are told, and held to.
-pub(super) enum Connector {
-    Pomelo(pomelo::Connector),
-    #[cfg(feature = "mqtt")]
-    Mqtt(mqtt::Connector),
-}
-
-impl Listening {
-    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Listening::Socket(hybrid) => hybrid.local_addr().ok(),
-            #[cfg(feature = "udp")]
-            Listening::Udp(listener) => listener.local_addr().ok(),
-            Listening::Memory(_) => None,
-        }
-    }
+/// A front-end that has its address, and lets nobody in yet.
+pub(super) struct FrontDoor {
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "for its certificates"))]
+    pub(super) connector: Fitted,
+    pub(super) options: config::Frontend,
+    pub(super) listening: Listening,
 }
 
 impl App {
@@ -113,9 +90,7 @@ impl App {
             core.furnish();
             missing.extend(core.check());
             if entry.frontend {
-                let options = plan.app.config().frontend(entry)?;
-                plan.hybrid(entry, &options)?;
-                plan.connector(entry, &options)?;
+                plan.connector(entry, &plan.app.config().frontend(entry)?)?;
             }
         }
         report(missing)
@@ -312,73 +287,59 @@ impl Plan {
         self.definitions.iter().find(|server| server.kind == entry.kind)
     }
 
-    /// Takes the port of a front-end.
-    pub(super) async fn listen(
+    /// How the clients of a front-end reach it, and what they say.
+    pub(super) fn connector(
+        &self,
+        entry: &config::Server,
+        options: &config::Frontend,
+    ) -> Result<Fitted, StartError> {
+        let mismatch = |reason: String| {
+            Err(StartError::Mismatch(format!("shaddock.toml, for {}: {reason}", entry.id)))
+        };
+        if let config::Connector::Mqtt { publish, subscribe, .. } = &options.connector {
+            for route in [publish, subscribe] {
+                let mut routes = self.definitions.iter().flat_map(|server| server.routes());
+                if !routes.any(|handled| handled == route.as_str()) {
+                    return mismatch(format!("there is no handler for {route}"));
+                }
+            }
+        }
+        let site = Site::new(entry, options, &self.dictionary, &self.protos);
+        match self.definition(entry).and_then(|server| server.connector.as_ref()) {
+            Some(_) if options.connector != config::Connector::Hybrid => mismatch(format!(
+                "there is a `connector`, and the application has its own for servers of kind {}",
+                entry.kind,
+            )),
+            Some(make) => make(&site),
+            None => built_in(&site),
+        }
+    }
+
+    /// Takes the address of a front-end.
+    pub(super) async fn door(
         &self,
         entry: &config::Server,
         place: &mut Place,
-    ) -> Result<Option<Listening>, StartError> {
+    ) -> Result<Option<FrontDoor>, StartError> {
         if !entry.frontend {
             return Ok(None);
         }
         let options = self.app.config().frontend(entry)?;
-        if let Place::Memory(memory) = place {
-            let (listener, connector) = shaddock_transport::memory::listen(MEMORY_CAPACITY);
+        let connector = self.connector(entry, &options)?;
+        let listening = if let Place::Memory(memory) = place {
+            let (listener, door) = shaddock_transport::memory::listen(MEMORY_CAPACITY);
             if let Ok(id) = entry.id.parse() {
-                memory.doors.insert(id, connector);
+                memory.doors.insert(id, door);
             }
-            return Ok(Some(Listening::Memory(listener)));
-        }
-        let refused =
-            |source| StartError::Listen { what: entry.id.clone(), address: options.listen, source };
-        #[cfg(feature = "udp")]
-        if options.connector == config::Connector::Udp {
-            let bound = UdpListener::bind(options.listen, UdpConfig::default()).await;
-            return Ok(Some(Listening::Udp(bound.map_err(refused)?)));
-        }
-        let hybrid = self.hybrid(entry, &options)?;
-        let bound = Hybrid::bind(options.listen, hybrid).await;
-        Ok(Some(Listening::Socket(bound.map_err(refused)?)))
-    }
-
-    /// How a front-end listens for WebSocket and TCP.
-    fn hybrid(
-        &self,
-        entry: &config::Server,
-        options: &config::Frontend,
-    ) -> Result<HybridConfig, StartError> {
-        let config = HybridConfig {
-            origins: options.origins.clone(),
-            banner: format!(
-                "This is {}, a Shaddock server: it speaks pomelo's protocol over WebSocket and TCP.\n",
-                entry.id,
-            ),
-            proxies: Proxies {
-                trusted: options.trusted_proxies.clone(),
-                proxy_protocol: options.proxy_protocol,
-                header: options.forwarded,
-            },
-            ..HybridConfig::default()
+            connector.listen_in(listener)
+        } else {
+            connector.listen().await.map_err(|source| StartError::Listen {
+                what: entry.id.clone(),
+                address: options.listen,
+                source,
+            })?
         };
-        #[cfg(feature = "mqtt")]
-        let config = match options.connector {
-            config::Connector::Mqtt { .. } => HybridConfig {
-                banner: format!("This is {}, a Shaddock server: it speaks MQTT.\n", entry.id),
-                raw: MQTT_CONNECT..=MQTT_CONNECT,
-                ..config
-            },
-            _ => config,
-        };
-        #[cfg(feature = "tls")]
-        let config = match &options.certificate {
-            Some(files) => {
-                let tls = Tls::load(&files.certificate, &files.key)
-                    .map_err(|source| StartError::Tls { id: entry.id.clone(), source })?;
-                HybridConfig { tls: Some(Arc::new(tls)), ..config }
-            }
-            None => config,
-        };
-        Ok(config)
+        Ok(Some(FrontDoor { connector, options, listening }))
     }
 
     pub(super) async fn listen_metrics(
@@ -395,65 +356,7 @@ impl Plan {
             }
         }
     }
-
-    /// What the clients of a front-end are told, and held to.
-    pub(super) fn connector(
-        &self,
-        entry: &config::Server,
-        options: &config::Frontend,
-    ) -> Result<Connector, StartError> {
-        if let config::Connector::Mqtt { publish, subscribe, .. } = &options.connector {
-            for route in [publish, subscribe] {
-                let mut routes = self.definitions.iter().flat_map(|server| server.routes());
-                if !routes.any(|handled| handled == route.as_str()) {
-                    return Err(StartError::Mismatch(format!(
-                        "shaddock.toml, for {}: there is no handler for {route}",
-                        entry.id,
-                    )));
-                }
-            }
-        }
-        #[cfg(feature = "mqtt")]
-        if let config::Connector::Mqtt { publish, subscribe, timeout } = &options.connector {
-            return Ok(Connector::Mqtt(mqtt::Connector::new(mqtt::Config {
-                timeout: *timeout,
-                handshake_timeout: options.handshake_timeout,
-                limits: mqtt::Limits {
-                    before_handshake: options.limits.handshake_package,
-                    packet: options.limits.package,
-                    ..mqtt::Limits::default()
-                },
-                ..mqtt::Config::new(publish.clone(), subscribe.clone())
-            })));
-        }
-        let tables = Tables {
-            dictionary: options.use_dict.then(|| self.dictionary.clone()),
-            protos: options.use_protobuf.then(|| self.protos.clone()),
-        };
-        let mut config = pomelo::Config {
-            heartbeat: options.heartbeat.map(|heartbeat| heartbeat.interval),
-            timeout: options.heartbeat.map(|heartbeat| heartbeat.timeout),
-            handshake_timeout: options.handshake_timeout,
-            limits: Limits {
-                before_handshake: options.limits.handshake_package,
-                package: options.limits.package,
-                ..Limits::default()
-            },
-            tables: Arc::new(tables),
-            ..pomelo::Config::default()
-        };
-        config.datagrams = options.connector == config::Connector::Udp;
-        #[cfg(feature = "crypto")]
-        {
-            config.signed = options.use_crypto;
-        }
-        Ok(Connector::Pomelo(pomelo::Connector::new(config)?))
-    }
 }
-
-/// What a client of MQTT begins with.
-#[cfg(feature = "mqtt")]
-const MQTT_CONNECT: u8 = 0x10;
 
 /// How many one-way calls of one server may wait.
 const ONE_WAY_CALLS: usize = 65_536;
@@ -534,6 +437,12 @@ fn check_definition(server: &Server, all: &[Server]) -> Result<(), StartError> {
                 server.kind,
             )));
         }
+    }
+    if !server.frontend && server.connector.is_some() {
+        return Err(StartError::Mismatch(format!(
+            "servers of kind {} are back-ends, so no client would ever use their connector",
+            server.kind,
+        )));
     }
     if !server.frontend && (server.on_close.is_some() || !server.on_moved.is_empty()) {
         return Err(StartError::Mismatch(format!(

@@ -16,17 +16,15 @@ use tokio::time::{Instant, timeout};
 
 #[cfg(feature = "testing")]
 use super::plan::InMemory;
-use super::plan::{Connector, Listening, Place, Plan, report};
+use super::plan::{FrontDoor, Place, report};
 use super::{App, AppHandle, StartError, lock};
 use crate::component::DynComponent;
-use crate::config;
 #[cfg(feature = "tls")]
 use crate::error::Fault;
-use crate::frontend::{Dialects, Door};
+use crate::frontend::Premises;
 use crate::ids::ServerId;
 use crate::running::{Core, Inbox};
 use crate::server::ServerHandle;
-use crate::session::record::Frontend;
 use crate::tasks::Tasks;
 use crate::telemetry;
 
@@ -90,20 +88,20 @@ impl App {
             tracing::warn!("{warning}");
         }
         // All that can go wrong by itself comes first, so that nothing has been seen of us by then.
-        let mut listeners = Vec::new();
+        let mut doors = Vec::new();
         for entry in &plan.entries {
-            listeners.push(plan.listen(entry, place).await?);
+            doors.push(plan.door(entry, place).await?);
         }
         let metrics = plan.listen_metrics(place).await?;
         let mut missing = Vec::new();
         let mut servers = Vec::new();
-        for (entry, listening) in plan.entries.iter().zip(&listeners) {
+        for (entry, door) in plan.entries.iter().zip(&doors) {
             let core = plan.core(entry, place).await?;
             core.furnish();
             missing.extend(core.check());
             let handle = ServerHandle(core.clone());
             let components = core.definition.components.iter().map(|make| make(&handle)).collect();
-            let address = listening.as_ref().and_then(Listening::local_addr);
+            let address = door.as_ref().and_then(|door| door.listening.address);
             let (listening, connections) = (core.tasks.child(), core.tasks.child());
             servers.push(RunningServer { core, listening, connections, components, address });
         }
@@ -114,7 +112,7 @@ impl App {
         let components = plan.components.clone();
         let running =
             Running { app, servers, components, started: Mutex::default(), links: Tasks::root() };
-        if let Err(error) = running.open(&plan, listeners).await {
+        if let Err(error) = running.open(doors).await {
             running.stop().await;
             return Err(error);
         }
@@ -183,7 +181,7 @@ impl Running {
     }
 
     /// Components first, then into the cluster, then the doors.
-    async fn open(&self, plan: &Plan, listeners: Vec<Option<Listening>>) -> Result<(), StartError> {
+    async fn open(&self, doors: Vec<Option<FrontDoor>>) -> Result<(), StartError> {
         let failed = |component: &dyn DynComponent, fault| StartError::Component {
             name: component.name(),
             fault,
@@ -202,18 +200,9 @@ impl Running {
         for server in &self.servers {
             server.core.know_owners();
         }
-        for (server, listening) in self.servers.iter().zip(listeners) {
-            let core = &server.core;
-            let (Some(frontend), Some(listening)) = (&core.frontend, listening) else {
-                continue;
-            };
-            let options = self.app.config().frontend(&core.entry)?;
-            match plan.connector(&core.entry, &options)? {
-                Connector::Pomelo(dialects) => {
-                    server.listen(frontend, dialects, options, listening)
-                }
-                #[cfg(feature = "mqtt")]
-                Connector::Mqtt(dialects) => server.listen(frontend, dialects, options, listening),
+        for (server, door) in self.servers.iter().zip(doors) {
+            if let Some(door) = door {
+                server.open(door);
             }
         }
         let started = lock(&self.started).clone();
@@ -226,28 +215,19 @@ impl Running {
 
 impl RunningServer {
     /// Opens the door.
-    fn listen(
-        &self,
-        frontend: &Arc<Frontend>,
-        dialects: impl Dialects,
-        options: config::Frontend,
-        listening: Listening,
-    ) {
-        let connections = self.connections.clone();
-        let door = Door::new(self.core.clone(), frontend.clone(), dialects, options, connections);
-        let door = Arc::new(door);
-        match listening {
-            Listening::Socket(hybrid) => {
-                #[cfg(feature = "tls")]
-                if let Some(tls) = hybrid.tls() {
-                    self.renew(tls.clone());
-                }
-                door.open(&self.listening, hybrid);
-            }
-            #[cfg(feature = "udp")]
-            Listening::Udp(listener) => door.open(&self.listening, listener),
-            Listening::Memory(listener) => door.open(&self.listening, listener),
+    fn open(&self, door: FrontDoor) {
+        let Some(frontend) = self.core.frontend.clone() else { return };
+        #[cfg(feature = "tls")]
+        for tls in door.connector.certificates {
+            self.renew(tls);
         }
+        door.listening.open(Premises {
+            core: self.core.clone(),
+            frontend,
+            options: door.options,
+            listening: self.listening.clone(),
+            connections: self.connections.clone(),
+        });
     }
 
     /// Looks after the files of a certificate.

@@ -16,9 +16,11 @@ mod moves;
 mod pushes;
 mod remotes;
 
+mod connectors;
 mod doors;
 mod handshakes;
 mod limits;
+mod lines;
 mod rude;
 
 mod components;

@@ -5,6 +5,7 @@ use shaddock::config::{Config, Overrides};
 use shaddock::testing::{self, TestApp};
 use shaddock::{App, Result, Rpc, Server, StartError, State};
 
+use crate::lines::Lines;
 use crate::remotes::{Work, WorkClient, Worker};
 
 struct Missing;
@@ -133,6 +134,31 @@ async fn a_back_end_has_no_sessions_to_close() {
         error,
         "servers of kind chat hold no sessions, so `on_close` and `on_moved` would never run there"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_front_end_has_a_connector_and_only_one() {
+    let error = refused(|| {
+        testing::app(&["connector"], &["chat"])
+            .server(connector())
+            .server(Server::backend("chat").connector(Lines::new))
+    })
+    .await;
+    assert_eq!(
+        error,
+        "servers of kind chat are back-ends, so no client would ever use their connector"
+    );
+    #[cfg(feature = "udp")]
+    {
+        let udp = "[frontend]\nconnector = \"udp\"\nheartbeat = 3";
+        let connector = || connector().connector(Lines::new);
+        let error =
+            refused(|| testing::app_with(&["connector"], &[], udp).server(connector())).await;
+        assert_eq!(
+            error,
+            "shaddock.toml, for connector-1: there is a `connector`, and the application has its own for servers of kind connector"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
