@@ -7,60 +7,28 @@
  * const { users } = await client.request('connector.entryHandler.enter', { username: 'py', rid: 'lobby' });
  * ```
  *
- * It runs in browsers as it is, and in node with a WebSocket from there or from npm's `ws`.
+ * It runs in browsers as it is, and in node with the WebSocket from there or from npm's `ws`.
  */
 
-import * as protobuf from './protobuf.js';
-import * as wire from './wire.js';
+import { Connection } from './connection.js';
+import { ClientError, ClosedError, ConnectError, QueueFullError, RefusedError, TimeoutError } from './errors.js';
+import { Signer } from './signing.js';
+import { opener, urlOf } from './socket.js';
 
-const { Kind, Type } = wire;
-
-/** What the handshake says of us. The type is not the old client's, so text comes as plain UTF-8. */
-const US = { type: 'shaddock-js', version: '0.1.0' };
+export * from './errors.js';
 
 const REQUEST_TIMEOUT = 10_000;
 const CONNECT_TIMEOUT = 10_000;
-const LAST_ID = 2 ** 31 - 1;
+const BACK_OFF = { first: 500, longest: 30_000, tries: Infinity };
 
-/** What every error of this module is. */
-export class ClientError extends Error {
-  name = 'ClientError';
-}
+/** After these another connection may go better. */
+const RETRIED = ['lost', 'timeout'];
 
-/** No connection came about: nobody listens there, or what listens there does not talk like a server. */
-export class ConnectError extends ClientError {
-  name = 'ConnectError';
-}
-
-/** The server answered the handshake and does not want us. */
-export class RefusedError extends ConnectError {
-  name = 'RefusedError';
-
-  /** @param {number} code what the server said: 500, or 501 for the type or version of the client */
-  constructor(code) {
-    super(`the server refused the handshake with code ${code}`);
-    this.code = code;
-  }
-}
-
-/** No answer came in time. It may still have been handled; an answer that comes later is dropped. */
-export class TimeoutError extends ClientError {
-  name = 'TimeoutError';
-}
-
-/** The connection ended, or had ended before. What was requested may have been handled or not. */
-export class ClosedError extends ClientError {
-  name = 'ClosedError';
-
-  /** @param {import('./shaddock.js').Ending} ending */
-  constructor(ending) {
-    super(`the connection is closed: ${ending.message}`);
-    this.ending = ending;
-  }
-}
+/** What the client itself tells: a push to one of these routes is not heard. */
+const OWN_EVENTS = ['kick', 'disconnect', 'reconnecting', 'reconnect', 'close'];
 
 /**
- * Opens a connection and shakes hands.
+ * Opens a connection, shakes hands and logs in.
  *
  * @param {import('./shaddock.js').Options} options
  * @returns {Promise<Client>}
@@ -71,72 +39,57 @@ export async function connect(options) {
   return client;
 }
 
-/** One connection to a front-end server. It is used once: after its end, make another. */
+/** One user's way to the servers: a connection, and the next one after it if that is wanted. */
 export class Client {
   #options;
-  /** @type {WebSocket | undefined} */
-  #socket;
-  /** @type {{ resolve: (user: any) => void, reject: (error: Error) => void } | undefined} waits for the handshake */
-  #opening;
-  /** @type {import('./shaddock.js').Ending | undefined} */
-  #ending;
-
   /** @type {Map<string, Set<Function>>} */
   #listeners = new Map();
-  /** @type {Map<number, { route: string, resolve: Function, reject: Function, timer: any }>} */
-  #waiting = new Map();
-  #lastId = 0;
 
-  /** @type {Map<string, number>} */
-  #codes = new Map();
-  /** @type {Map<number, string>} */
-  #routes = new Map();
-  /** @type {{ client: protobuf.Protos, server: protobuf.Protos }} */
-  #protos = { client: {}, server: {} };
+  /** @type {Connection | undefined} where messages go; handshake and login are done */
+  #connection;
+  /** @type {import('./tables.js').Tables | undefined} of the last connection */
+  #tables;
+  /** @type {import('./connection.js').Call[]} what waits for the next connection */
+  #queue = [];
+  /** @type {((url: string) => WebSocket) | undefined} */
+  #openSocket;
+  /** @type {Signer | undefined} */
+  #signer;
 
-  /** Milliseconds between heartbeats; 0 where the server wants none. */
-  #interval = 0;
-  #heard = 0;
-  /** @type {Record<string, any>} */
-  #timers = {};
+  #isUsed = false;
+  /** @type {AbortController | undefined} of the try to connect that is under way */
+  #trial;
+  /** @type {any} until the next try */
+  #timer;
+  /** @type {import('./shaddock.js').Ending | undefined} of the last connection */
+  #last;
+  /** @type {import('./shaddock.js').Ending | undefined} set when it is over for good */
+  #ending;
 
   /** @param {import('./shaddock.js').Options} options */
   constructor(options) {
     this.#options = options;
   }
 
-  /** Whether requests can be made now. */
+  /** Whether what is said now is sent now. */
   get isOpen() {
-    return this.#socket !== undefined && this.#opening === undefined && this.#ending === undefined;
+    return this.#connection !== undefined;
   }
 
   /**
-   * Opens the connection and shakes hands; gives what the server's handshake says to this user.
+   * Opens the connection, shakes hands and logs in; gives what the server's handshake says to this user.
    *
    * @returns {Promise<any>}
    */
-  init() {
-    if (this.#socket) throw new ClientError('a client connects once; make another');
-    const url = urlOf(this.#options);
-    const Socket = this.#options.WebSocket ?? globalThis.WebSocket;
-    if (!Socket) throw new ClientError("there is no WebSocket here: give the option WebSocket, from npm's ws");
-    return new Promise((resolve, reject) => {
-      this.#opening = { resolve, reject };
-      const socket = (this.#socket = new Socket(url));
-      const timeout = this.#options.connectTimeout ?? CONNECT_TIMEOUT;
-      this.#timers.opening = setTimeout(
-        () => this.#fail(new TimeoutError(`no handshake with ${url} within ${timeout} ms`)),
-        timeout,
-      );
-      socket.binaryType = 'arraybuffer';
-      socket.onopen = () => this.#shakeHands();
-      socket.onmessage = (/** @type {MessageEvent} */ { data }) => this.#receive(data);
-      socket.onerror = () => {}; // a close event follows, and it tells as little
-      socket.onclose = (/** @type {CloseEvent} */ { code }) => {
-        if (this.#opening) this.#fail(new ConnectError(`no connection to ${url}`));
-        else this.#end({ reason: 'lost', message: `the connection was lost (${code})`, code });
-      };
-    });
+  async init() {
+    if (this.#isUsed) throw new ClientError('a client connects once; make another');
+    this.#isUsed = true;
+    try {
+      return (await this.#try()).user;
+    } catch (error) {
+      this.#close(endingOf(error));
+      throw error;
+    }
   }
 
   /**
@@ -147,16 +100,8 @@ export class Client {
    * @param {{ timeout?: number }} [options]
    * @returns {Promise<any>}
    */
-  async request(route, body = {}, { timeout = this.#options.requestTimeout ?? REQUEST_TIMEOUT } = {}) {
-    const id = this.#nextId();
-    this.#say(id, route, body);
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#waiting.delete(id);
-        reject(new TimeoutError(`no answer to ${route} within ${timeout} ms`));
-      }, timeout);
-      this.#waiting.set(id, { route, resolve, reject, timer });
-    });
+  request(route, body, options) {
+    return this.#ask(undefined, route, body, options);
   }
 
   /**
@@ -166,11 +111,11 @@ export class Client {
    * @param {any} [body]
    */
   notify(route, body = {}) {
-    this.#say(undefined, route, body);
+    this.#say({ route, body });
   }
 
   /**
-   * Calls `listener` with the body of each push to `event`; or, for `kick` and `disconnect`, when that happens.
+   * Calls `listener` with the body of each push to `event`, or with what happened to the connection.
    *
    * @param {string} event
    * @param {Function} listener
@@ -193,161 +138,184 @@ export class Client {
     return this;
   }
 
-  /** Closes the connection. What waits for an answer is rejected; nothing is called back after `disconnect`. */
+  /** Closes the connection for good. What waits for an answer is rejected; nothing is called back after `close`. */
   disconnect() {
-    if (this.#opening) this.#fail(new ConnectError('disconnected before the handshake was done'));
-    else this.#end({ reason: 'closed', message: 'closed by this side' });
+    this.#close({ reason: 'closed', message: 'closed by this side' });
   }
 
-  #shakeHands() {
-    const hello = { sys: { ...US, rsa: {} }, user: this.#options.user ?? {} };
-    this.#send(Kind.handshake, wire.encodeText(JSON.stringify(hello)));
-  }
-
-  /** @param {ArrayBuffer | string} data one WebSocket message: one package or more */
-  #receive(data) {
-    this.#heard = Date.now();
+  /**
+   * Makes a connection that is ready for everybody, or leaves none behind.
+   *
+   * @param {number} [attempt] counted when it is not the first connection
+   */
+  async #try(attempt) {
+    const { user = {}, sign, connectTimeout = CONNECT_TIMEOUT } = this.#options;
+    const trial = (this.#trial = new AbortController());
+    const late = () => trial.abort(new TimeoutError(`not connected within ${connectTimeout} ms`));
+    const timer = setTimeout(late, connectTimeout);
+    const given = new Promise((_, reject) => (trial.signal.onabort = () => reject(trial.signal.reason)));
+    const orGivenUp = (/** @type {Promise<any>} */ step) => Promise.race([given, step]);
+    /** @type {Connection | undefined} */
+    let connection;
     try {
-      if (typeof data === 'string') throw new wire.Malformed('a text message');
-      for (const { kind, body } of wire.decodePackages(new Uint8Array(data))) {
-        this.#handle(kind, body);
-        if (this.#ending) return;
-      }
+      this.#openSocket ??= await orGivenUp(opener(this.#options));
+      if (sign) this.#signer ??= await orGivenUp(Signer.with(sign));
+      connection = this.#connectionTo(await orGivenUp(urlOf(this.#options)));
+      await orGivenUp(connection.open(user, this.#tables));
+      this.#tables = connection.tables;
+      await orGivenUp(this.#logIn(connection));
+      trial.signal.throwIfAborted();
+      if (connection.ending) throw new ClosedError(connection.ending);
     } catch (error) {
-      const message = `the server sent what can't be read: ${/** @type {Error} */ (error).message}`;
-      if (this.#opening) this.#fail(new ConnectError(message));
-      else this.#end({ reason: 'malformed', message });
+      connection?.end(endingOf(error));
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      this.#trial = undefined;
     }
+    this.#connection = connection;
+    for (const call of this.#queue.splice(0)) this.#sayLater(call);
+    if (attempt) this.#emit('reconnect', { attempt, user: connection.user });
+    return connection;
+  }
+
+  /** @param {string} url */
+  #connectionTo(url) {
+    const open = /** @type {(url: string) => WebSocket} */ (this.#openSocket);
+    /** @type {Connection} */
+    const connection = new Connection(
+      open(url),
+      {
+        push: (route, body) => OWN_EVENTS.includes(route) || this.#emit(route, body),
+        kick: (kick) => this.#emit('kick', kick),
+        end: (ending) => connection === this.#connection && this.#lost(ending),
+      },
+      this.#signer,
+    );
+    return connection;
   }
 
   /**
-   * @param {number} kind
-   * @param {Uint8Array} body
+   * Lets the login, and nobody else, use the connection.
+   *
+   * @param {Connection} connection
    */
-  #handle(kind, body) {
-    if (kind === Kind.handshake && this.#opening) this.#welcome(json(body));
-    else if (kind === Kind.heartbeat) this.#scheduleHeartbeat();
-    else if (kind === Kind.data && !this.#opening) this.#hear(wire.decodeMessage(body));
-    else if (kind === Kind.kick) this.#kicked(json(body));
-    else throw new wire.Malformed(`a package of type ${kind} out of turn`);
+  async #logIn(connection) {
+    try {
+      await this.#options.login?.({
+        user: connection.user,
+        request: (route, body, options) => this.#ask(connection, route, body, options),
+        notify: (route, body = {}) => connection.say({ route, body }),
+      });
+    } catch (error) {
+      if (!connection.ending) throw error; // else it failed since the connection did
+    }
   }
 
-  /** @param {any} answer */
-  #welcome({ code, sys = {}, user }) {
-    if (code !== 200) {
-      this.#fail(new RefusedError(code));
+  /** @param {import('./shaddock.js').Ending} ending */
+  #lost(ending) {
+    this.#connection = undefined;
+    this.#last = ending;
+    this.#emit('disconnect', ending);
+    this.#tryLater(1, ending);
+  }
+
+  /**
+   * Tries again after a while, unless it is hopeless, or nobody wants it.
+   *
+   * @param {number} attempt
+   * @param {import('./shaddock.js').Ending} ending of the connection or of the attempt before
+   */
+  #tryLater(attempt, ending) {
+    if (this.#ending) return;
+    const { reconnect } = this.#options;
+    if (!reconnect || !RETRIED.includes(ending.reason)) {
+      this.#close(ending);
       return;
     }
-    this.#codes = new Map(Object.entries(sys.dict ?? {}));
-    const routes = sys.codeToRoute ?? Object.fromEntries(Array.from(this.#codes, ([route, code]) => [code, route]));
-    this.#routes = new Map(Object.entries(routes).map(([code, route]) => [Number(code), route]));
-    this.#protos = { client: sys.protos?.client ?? {}, server: sys.protos?.server ?? {} };
-    this.#interval = (sys.heartbeat ?? 0) * 1000;
-    this.#send(Kind.ack);
-    this.#scheduleHeartbeat();
-    this.#watch();
-    clearTimeout(this.#timers.opening);
-    this.#opening?.resolve(user);
-    this.#opening = undefined;
-  }
-
-  // Scheduled by each heartbeat of the server rather than by an interval: browsers slow down timers
-  // that timers started to one a minute in hidden tabs, and the server would take us for dead.
-  #scheduleHeartbeat() {
-    if (this.#interval === 0 || this.#timers.heartbeat !== undefined) return;
-    this.#timers.heartbeat = setTimeout(() => {
-      this.#timers.heartbeat = undefined;
-      this.#send(Kind.heartbeat);
-    }, this.#interval);
-  }
-
-  /** Ends the connection after two intervals without a word from the server. */
-  #watch() {
-    if (this.#interval === 0) return;
-    const left = this.#heard + 2 * this.#interval - Date.now();
-    if (left <= 0) this.#end({ reason: 'timeout', message: `nothing came for ${2 * this.#interval} ms` });
-    else this.#timers.silence = setTimeout(() => this.#watch(), left);
-  }
-
-  /** @param {ReturnType<typeof wire.decodeMessage>} message */
-  #hear({ type, id, route, body }) {
-    if (type === Type.response) this.#answered(/** @type {number} */ (id), body);
-    else if (type === Type.push) this.#pushed(route, body);
-    else throw new wire.Malformed(`a message of type ${type} from a server`);
-  }
-
-  /**
-   * @param {number} id
-   * @param {Uint8Array} body
-   */
-  #answered(id, body) {
-    const waiting = this.#waiting.get(id);
-    if (!waiting) return; // it timed out
-    const answer = this.#decode(waiting.route, body);
-    this.#waiting.delete(id);
-    clearTimeout(waiting.timer);
-    waiting.resolve(answer);
-  }
-
-  /**
-   * @param {string | number | undefined} route
-   * @param {Uint8Array} body
-   */
-  #pushed(route, body) {
-    const name = typeof route === 'number' ? this.#routes.get(route) : route;
-    if (name === undefined) throw new wire.Malformed(`no route has the code ${route}`);
-    if (name === 'kick' || name === 'disconnect') return; // ours: nobody else may say so
-    this.#emit(name, this.#decode(name, body));
-  }
-
-  /** @param {any} kick */
-  #kicked(kick) {
-    const message = typeof kick.reason === 'string' ? kick.reason : '';
-    if (this.#opening) {
-      this.#fail(new ConnectError(`kicked: ${message}`));
+    const { first, longest, tries } = { ...BACK_OFF, ...(reconnect === true ? {} : reconnect) };
+    if (tries < attempt) {
+      this.#close({ reason: 'unreachable', message: `given up after ${tries} tries; the last: ${ending.message}` });
       return;
     }
-    this.#emit('kick', kick);
-    this.#end({ reason: 'kicked', message });
+    const most = Math.min(longest, first * 2 ** (attempt - 1));
+    // Spread out, so that those whom one server lost do not come back all at once.
+    const delay = Math.round(most * (0.5 + Math.random() / 2));
+    this.#timer = setTimeout(
+      () => this.#try(attempt).catch((error) => this.#tryLater(attempt + 1, endingOf(error))),
+      delay,
+    );
+    this.#emit('reconnecting', { attempt, delay, ending });
+  }
+
+  /** @param {import('./shaddock.js').Ending} ending */
+  #close(ending) {
+    if (this.#ending) return;
+    this.#ending = ending;
+    this.#trial?.abort(new ConnectError(`given up: ${ending.message}`));
+    this.#connection?.end(ending);
+    clearTimeout(this.#timer);
+    for (const { reject } of this.#queue.splice(0)) reject?.(new ClosedError(ending));
+    this.#emit('close', ending);
   }
 
   /**
-   * @param {number | undefined} id
+   * @param {Connection | undefined} via or whichever is there
    * @param {string} route
-   * @param {any} body
+   * @param {any} [body]
+   * @param {{ timeout?: number }} [options]
    */
-  #say(id, route, body) {
+  #ask(via, route, body = {}, { timeout = this.#options.requestTimeout ?? REQUEST_TIMEOUT } = {}) {
+    return new Promise((resolve, reject) => {
+      /** @type {any} */
+      let timer;
+      const last = (/** @type {(value: any) => void} */ settle) => (/** @type {any} */ value) => {
+        clearTimeout(timer);
+        settle(value);
+      };
+      /** @type {import('./connection.js').Call} */
+      const call = { route, body, resolve: last(resolve), reject: last(reject) };
+      if (via) via.say(call);
+      else this.#say(call);
+      timer = setTimeout(() => {
+        (via ?? this.#connection)?.forget(call);
+        this.#queue = this.#queue.filter((queued) => queued !== call);
+        reject(new TimeoutError(`no answer to ${route} within ${timeout} ms`));
+      }, timeout);
+    });
+  }
+
+  /**
+   * Sends now, or later if that is wanted.
+   *
+   * @param {import('./connection.js').Call} call
+   */
+  #say(call) {
+    const { queue = 0 } = this.#options;
+    if (this.#connection) {
+      this.#connection.say(call);
+      return;
+    }
     if (this.#ending) throw new ClosedError(this.#ending);
-    if (!this.isOpen) throw new ClientError('not connected yet: wait for init');
-    const { client } = this.#protos;
-    const bytes = Object.hasOwn(client, route)
-      ? protobuf.encode(client, route, body)
-      : wire.encodeText(JSON.stringify(body));
-    this.#send(Kind.data, wire.encodeMessage(id, this.#codes.get(route) ?? route, bytes));
+    if (!this.#last || !this.#tables) throw new ClientError('not connected yet: wait for init');
+    if (queue === 0) throw new ClosedError(this.#last);
+    if (queue <= this.#queue.length) throw new QueueFullError(`${queue} messages wait for a connection already`);
+    this.#tables.encode(call.route, call.body); // what can't be encoded is thrown now
+    this.#queue.push(call);
   }
 
   /**
-   * @param {string} route of the push, or of the request that this answers
-   * @param {Uint8Array} body
+   * Sends what has waited, to which nobody listens any more but a request.
+   *
+   * @param {import('./connection.js').Call} call
    */
-  #decode(route, body) {
-    const { server } = this.#protos;
-    return Object.hasOwn(server, route) ? protobuf.decode(server, route, body) : json(body);
-  }
-
-  #nextId() {
-    do {
-      this.#lastId = (this.#lastId % LAST_ID) + 1;
-    } while (this.#waiting.has(this.#lastId));
-    return this.#lastId;
-  }
-
-  /**
-   * @param {number} kind
-   * @param {Uint8Array} [body]
-   */
-  #send(kind, body) {
-    this.#socket?.send(/** @type {BufferSource} */ (wire.encodePackage(kind, body)));
+  #sayLater(call) {
+    try {
+      /** @type {Connection} */ (this.#connection).say(call);
+    } catch (error) {
+      if (call.reject) call.reject(/** @type {Error} */ (error));
+      else report(error);
+    }
   }
 
   /**
@@ -361,54 +329,31 @@ export class Client {
       try {
         listener(body);
       } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
+        report(error);
       }
     }
   }
-
-  /** @param {import('./shaddock.js').Ending} ending */
-  #end(ending) {
-    if (this.#ending || !this.#socket) return;
-    this.#ending = ending;
-    this.#letGo();
-    for (const { reject, timer } of this.#waiting.values()) {
-      clearTimeout(timer);
-      reject(new ClosedError(ending));
-    }
-    this.#waiting.clear();
-    this.#emit('disconnect', ending);
-  }
-
-  /** @param {ClientError} error why there is no connection */
-  #fail(error) {
-    const opening = this.#opening;
-    this.#opening = undefined;
-    this.#ending = { reason: 'closed', message: error.message };
-    this.#letGo();
-    opening?.reject(error);
-  }
-
-  /** Stops the timers, and leaves the socket to close when it can: nothing it says matters any more. */
-  #letGo() {
-    for (const timer of Object.values(this.#timers)) clearTimeout(timer);
-    const socket = /** @type {WebSocket} */ (this.#socket);
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
-  }
 }
 
-/** @param {import('./shaddock.js').Options} options */
-function urlOf({ url, host, port, secure = false }) {
-  if (url) return url;
-  if (!host || !port) throw new ClientError('where to? Give url, or host and port');
-  // An IPv6 address needs brackets in a URL.
-  const name = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host;
-  return `${secure ? 'wss' : 'ws'}://${name}:${port}`;
+/**
+ * As errors of event listeners are: to nobody in particular.
+ *
+ * @param {unknown} error
+ */
+function report(error) {
+  queueMicrotask(() => {
+    throw error;
+  });
 }
 
-/** @param {Uint8Array} body */
-function json(body) {
-  return body.length === 0 ? {} : JSON.parse(wire.decodeText(body));
+/**
+ * What a failed try means.
+ *
+ * @param {any} error
+ * @returns {import('./shaddock.js').Ending}
+ */
+function endingOf(error) {
+  if (error instanceof ClosedError) return error.ending;
+  if (error instanceof RefusedError) return { reason: 'refused', message: error.message, code: error.code };
+  return { reason: 'lost', message: String(error?.message ?? error) };
 }

@@ -2,22 +2,20 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { WebSocket } from 'ws';
 
 import { Client, ClosedError, ConnectError, RefusedError, TimeoutError, connect } from '../shaddock.js';
-import { Message, Package, Protobuf, listen, packed } from './server.mjs';
+import { freeze } from './clock.mjs';
+import { Message, Package, Protobuf, first, jsonOf, listen, packed, pushed, until, unhex } from './server.mjs';
 
 const echo = (peer, { id, body }) => peer.respond(id, body);
-
-/** Resolves with what the first call of the listener is given. */
-const first = (client, event) => new Promise((resolve) => client.on(event, resolve));
+const field = (option, type, tag) => ({ option, type, tag });
 
 test('the handshake says who we are and what the user said, and is acknowledged', async (t) => {
   const server = await listen(t, { handshake: { code: 200, sys: {}, user: { greeting: '你好' } } });
-  const client = new Client({ url: server.url, WebSocket, user: { token: 7 } });
+  const client = new Client({ url: server.url, user: { token: 7 } });
   assert.deepEqual(await client.init(), { greeting: '你好' });
   const peer = await server.peer();
-  const hello = JSON.parse((await peer.got(Package.TYPE_HANDSHAKE)).body);
+  const hello = jsonOf((await peer.got(Package.TYPE_HANDSHAKE)).body);
   assert.equal(hello.sys.type, 'shaddock-js');
   assert.deepEqual(hello.user, { token: 7 });
   await peer.got(Package.TYPE_HANDSHAKE_ACK);
@@ -29,10 +27,10 @@ test('the handshake says who we are and what the user said, and is acknowledged'
 test('answers find their requests in whatever order they come', async (t) => {
   const held = [];
   const server = await listen(t, { answer: (peer, message) => held.push([peer, message]) });
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   const asked = Array.from({ length: 300 }, (_, n) => client.request('area.areaHandler.echo', { n }));
   client.notify('area.areaHandler.last');
-  while (held.length < 301) await new Promise(setImmediate);
+  await until(() => held.length === 301);
   assert.equal(held[300][1].type, Message.TYPE_NOTIFY);
   for (const [peer, { id, body }] of held.slice(0, 300).reverse()) peer.respond(id, body);
   assert.deepEqual(await Promise.all(asked), Array.from({ length: 300 }, (_, n) => ({ n })));
@@ -43,7 +41,7 @@ test('a code in an answer is data, and no answer is an error', async (t) => {
   const server = await listen(t, {
     answer: (peer, { id, route }) => route.endsWith('fail') && peer.respond(id, { code: 500 }),
   });
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   assert.deepEqual(await client.request('area.areaHandler.fail'), { code: 500 });
   await assert.rejects(client.request('area.areaHandler.never', {}, { timeout: 5 }), TimeoutError);
   client.disconnect();
@@ -52,9 +50,9 @@ test('a code in an answer is data, and no answer is an error', async (t) => {
 test('an answer that comes too late is dropped', async (t) => {
   const held = [];
   const server = await listen(t, { answer: (...call) => held.push(call) });
-  const client = await connect({ url: server.url, WebSocket, requestTimeout: 5 });
+  const client = await connect({ url: server.url, requestTimeout: 5 });
   await assert.rejects(client.request('area.areaHandler.slow'), TimeoutError);
-  while (held.length === 0) await new Promise(setImmediate);
+  await until(() => held.length === 1);
   const pushed = first(client, 'onAfter');
   echo(...held[0]);
   held[0][0].push('onAfter', {});
@@ -65,7 +63,7 @@ test('an answer that comes too late is dropped', async (t) => {
 
 test('listeners hear pushes until they are taken off', async (t) => {
   const server = await listen(t);
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   const peer = await server.peer();
   const heard = [];
   const listener = (body) => heard.push(body);
@@ -79,12 +77,13 @@ test('listeners hear pushes until they are taken off', async (t) => {
 
 test('one message may hold several packages', async (t) => {
   const server = await listen(t);
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   const peer = await server.peer();
   const heard = [];
   client.on('onTick', ({ n }) => heard.push(n));
-  const push = (n) => packed(Package.TYPE_DATA, Message.encode(0, Message.TYPE_PUSH, 0, 'onTick', Buffer.from(`{"n":${n}}`)));
-  peer.socket.send(Buffer.concat([push(1), packed(Package.TYPE_HEARTBEAT), push(2), packed(Package.TYPE_KICK, { reason: 'bye' }), push(3)]));
+  const tick = (n) => pushed('onTick', { n });
+  const parts = [tick(1), packed(Package.TYPE_HEARTBEAT), tick(2), packed(Package.TYPE_KICK, { reason: 'bye' }), tick(3)];
+  peer.socket.send(Uint8Array.from(parts.flatMap((part) => [...part])));
   await first(client, 'disconnect');
   assert.deepEqual(heard, [1, 2]);
 });
@@ -100,7 +99,7 @@ test('routes in the dictionary travel as codes', async (t) => {
       echo(peer, message);
     },
   });
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   const ticked = first(client, 'onTick');
   assert.deepEqual(await client.request('area.areaHandler.echo', { n: 5 }), { n: 5 });
   assert.deepEqual(await ticked, { n: 1 });
@@ -110,14 +109,16 @@ test('routes in the dictionary travel as codes', async (t) => {
 });
 
 test('bodies with a schema travel as protobuf, the answer by the schema of its request', async (t) => {
+  const at = { x: field('required', 'double', 1), __messages: {}, __tags: { 1: 'x' } };
   const schema = {
-    'required string name': 1,
-    'optional uInt32 level': 2,
-    'repeated sInt32 scores': 3,
-    'message At': { 'required double x': 1 },
-    'repeated At path': 4,
+    name: field('required', 'string', 1),
+    level: field('optional', 'uInt32', 2),
+    scores: field('repeated', 'sInt32', 3),
+    path: field('repeated', 'At', 4),
+    __messages: { At: at },
+    __tags: { 1: 'name', 2: 'level', 3: 'scores', 4: 'path' },
   };
-  const protos = Protobuf.parse({ 'area.areaHandler.echo': schema, onMove: schema });
+  const protos = { 'area.areaHandler.echo': schema, onMove: schema };
   Protobuf.init({ encoderProtos: protos, decoderProtos: protos });
   const server = await listen(t, {
     handshake: { code: 200, sys: { useProto: true, protos: { server: protos, client: protos, version: 'v' } } },
@@ -127,9 +128,9 @@ test('bodies with a schema travel as protobuf, the answer by the schema of its r
       peer.respond(id, Protobuf.encode(route, message));
     },
   });
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   const moved = first(client, 'onMove');
-  const body = { name: '施展 😀', level: 300, scores: [-1, 0, 2147483647], path: [{ x: 1.5 }, { x: -0.25 }] };
+  const body = { name: '施展', level: 300, scores: [-1, 0, 2147483647], path: [{ x: 1.5 }, { x: -0.25 }] };
   assert.deepEqual(await client.request('area.areaHandler.echo', body), body);
   assert.deepEqual(await moved, body);
   await assert.rejects(client.request('area.areaHandler.echo', { level: 1 }), /area\.areaHandler\.echo\.name is required/);
@@ -139,9 +140,9 @@ test('bodies with a schema travel as protobuf, the answer by the schema of its r
 
 test('an emoji is read however it comes', async (t) => {
   const server = await listen(t);
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   const peer = await server.peer();
-  for (const body of ['"😀"', String.raw`"\ud83d\ude00"`, Buffer.from('22eda0bdedb88022', 'hex')]) {
+  for (const body of ['"😀"', String.raw`"\ud83d\ude00"`, unhex('22eda0bdedb88022')]) {
     const heard = first(client, 'onEmoji');
     peer.push('onEmoji', body);
     assert.equal(await heard, '😀');
@@ -152,7 +153,7 @@ test('an emoji is read however it comes', async (t) => {
 
 test('a kick is told, and then the end', async (t) => {
   const server = await listen(t, { answer: (peer) => peer.send(Package.TYPE_KICK, { reason: '再见' }) });
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   const heard = [];
   client.on('kick', (kick) => heard.push(kick)).on('disconnect', (ending) => heard.push(ending));
   const error = await client.request('area.areaHandler.echo').catch((rejected) => rejected);
@@ -162,21 +163,29 @@ test('a kick is told, and then the end', async (t) => {
 });
 
 test('heartbeats go out while the server beats, and silence is the end', async (t) => {
-  const server = await listen(t, { handshake: { code: 200, sys: { heartbeat: 0.05 } } });
-  const client = await connect({ url: server.url, WebSocket });
+  const pass = freeze(t);
+  const server = await listen(t, { handshake: { code: 200, sys: { heartbeat: 3 } } });
+  const client = await connect({ url: server.url });
   const peer = await server.peer();
-  const ended = first(client, 'disconnect');
+  const endings = [];
+  client.on('disconnect', ({ reason }) => endings.push(reason));
   for (let beats = 0; beats < 3; beats++) {
+    pass(3000);
     await peer.got(Package.TYPE_HEARTBEAT);
     peer.packages.length = 0;
     peer.send(Package.TYPE_HEARTBEAT);
+    peer.push('onBeat', {}); // so that we know when the beat has come
+    await first(client, 'onBeat');
   }
-  assert.equal((await ended).reason, 'timeout');
+  pass(5999);
+  assert.deepEqual(endings, []);
+  pass(1);
+  assert.deepEqual(endings, ['timeout']);
 });
 
 test('no heartbeat is sent where the server wants none', async (t) => {
   const server = await listen(t, { answer: echo });
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   const peer = await server.peer();
   peer.send(Package.TYPE_HEARTBEAT);
   await client.request('area.areaHandler.echo');
@@ -186,7 +195,7 @@ test('no heartbeat is sent where the server wants none', async (t) => {
 
 test('a lost connection rejects what waits, once and for good', async (t) => {
   const server = await listen(t, { answer: (peer) => peer.socket.terminate() });
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   const endings = [];
   client.on('disconnect', (ending) => endings.push(ending.reason));
   await assert.rejects(client.request('area.areaHandler.echo'), ClosedError);
@@ -198,7 +207,7 @@ test('a lost connection rejects what waits, once and for good', async (t) => {
 
 test('what we close is closed for the server too', async (t) => {
   const server = await listen(t);
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   const peer = await server.peer();
   const ended = first(client, 'disconnect');
   client.disconnect();
@@ -209,10 +218,10 @@ test('what we close is closed for the server too', async (t) => {
 test('bytes that can not be read end the connection with a reason', async (t) => {
   const server = await listen(t);
   for (const bytes of ['09000000', '04000005aa', '0400000108', '0400000006', '040000020401', '01000000', '0400000307000f', 'text']) {
-    const client = await connect({ url: server.url, WebSocket });
+    const client = await connect({ url: server.url });
     const peer = await server.peer();
     const ended = first(client, 'disconnect');
-    peer.socket.send(bytes === 'text' ? bytes : Buffer.from(bytes, 'hex'));
+    peer.socket.send(bytes === 'text' ? bytes : unhex(bytes));
     if (bytes === '040000020401') client.disconnect(); // a response that nobody asked for is no offence
     assert.equal((await ended).reason, bytes === '040000020401' ? 'closed' : 'malformed', bytes);
   }
@@ -220,7 +229,7 @@ test('bytes that can not be read end the connection with a reason', async (t) =>
 
 test('a listener that throws disturbs nobody else', async (t) => {
   const server = await listen(t);
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   const peer = await server.peer();
   const later = t.mock.method(globalThis, 'queueMicrotask', () => {});
   client.on('onTick', () => {
@@ -236,26 +245,26 @@ test('a listener that throws disturbs nobody else', async (t) => {
 
 test('a refusal tells its code', async (t) => {
   const server = await listen(t, { handshake: { code: 501 } });
-  const error = await connect({ url: server.url, WebSocket }).catch((rejected) => rejected);
+  const error = await connect({ url: server.url }).catch((rejected) => rejected);
   assert.ok(error instanceof RefusedError);
   assert.equal(error.code, 501);
 });
 
 test('no connection is an error that says where to', async (t) => {
-  await assert.rejects(connect({ host: '127.0.0.1', port: 1, WebSocket }), (error) => {
+  await assert.rejects(connect({ host: '127.0.0.1', port: 1 }), (error) => {
     assert.ok(error instanceof ConnectError);
     assert.match(error.message, /ws:\/\/127\.0\.0\.1:1/);
     return true;
   });
   const mute = await listen(t, { handshake: null });
-  await assert.rejects(connect({ url: mute.url, WebSocket, connectTimeout: 20 }), TimeoutError);
+  await assert.rejects(connect({ url: mute.url, connectTimeout: 20 }), TimeoutError);
   const rude = await listen(t, { handshake: [] });
-  await assert.rejects(connect({ url: rude.url, WebSocket }), RefusedError);
+  await assert.rejects(connect({ url: rude.url }), RefusedError);
 });
 
 test('giving up while connecting rejects', async (t) => {
   const mute = await listen(t, { handshake: null });
-  const client = new Client({ url: mute.url, WebSocket });
+  const client = new Client({ url: mute.url });
   const opening = client.init();
   await assert.rejects(client.request('area.areaHandler.echo'), /not connected yet/);
   client.disconnect();
@@ -264,7 +273,7 @@ test('giving up while connecting rejects', async (t) => {
 
 test('routes and bodies that no message can carry are refused here', async (t) => {
   const server = await listen(t, { answer: echo });
-  const client = await connect({ url: server.url, WebSocket });
+  const client = await connect({ url: server.url });
   await assert.rejects(client.request('r'.repeat(256)), RangeError);
   await assert.rejects(client.request('area.areaHandler.echo', 'x'.repeat(2 ** 24)), RangeError);
   assert.deepEqual(await client.request('area.areaHandler.echo', [1]), [1]);

@@ -1,35 +1,50 @@
-/** A server that says what a test tells it to, with the original's codecs. */
+/** A server that says what a test tells it to, with the original's codecs. Runs in node and, over a relay, in pages. */
 
-import { once } from 'node:events';
-import { createRequire } from 'node:module';
+import protobuf from 'pomelo-protobuf';
+import protocol from 'pomelo-protocol';
 import { WebSocketServer } from 'ws';
 
-const require = createRequire(import.meta.url);
-export const { Package, Message } = require('pomelo-protocol');
-export const Protobuf = require('pomelo-protobuf');
+export const { Package, Message } = protocol;
+export const Protobuf = protobuf;
+
+/** After what was under way has happened, but not later. */
+export const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Until it is so. */
+export async function until(condition) {
+  while (!condition()) await turn();
+}
+
+/** Resolves with what the first call of the listener is given. */
+export const first = (client, event) => new Promise((resolve) => client.on(event, resolve));
 
 /**
- * Listens on a free port until the test ends. `answer` gets each message of a client that shook hands.
+ * Listens on a free port until the test ends. `answer` gets each message of a client that shook hands; `handshake`
+ * is what the handshake is answered, or makes it of what the client says. Nothing is no answer.
  *
  * @param {import('node:test').TestContext} t
- * @param {{ handshake?: object, answer?: (peer: Peer, message: any) => void }} [script]
+ * @param {{ handshake?: any, answer?: (peer: Peer, message: any) => void }} [script]
  */
 export async function listen(t, { handshake = { code: 200, sys: {} }, answer = () => {} } = {}) {
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
-  await once(server, 'listening');
+  await new Promise((resolve) => server.on('listening', resolve));
+  const all = [];
   t.after(() => {
-    for (const socket of server.clients) socket.terminate();
+    for (const peer of all) peer.socket.terminate();
     server.close();
   });
   const peers = [];
   const waiting = [];
   server.on('connection', (socket) => {
-    const peer = new Peer(socket, handshake, answer);
+    const peer = new Peer(socket, typeof handshake === 'function' ? handshake : () => handshake, answer);
+    all.push(peer);
     if (waiting.length) waiting.shift()(peer);
     else peers.push(peer);
   });
   return {
     url: `ws://127.0.0.1:${server.address().port}`,
+    /** How many have connected. */
+    count: () => all.length,
     /** The next client that connects. */
     peer: () => (peers.length ? Promise.resolve(peers.shift()) : new Promise((resolve) => waiting.push(resolve))),
   };
@@ -43,13 +58,14 @@ export class Peer {
 
   constructor(socket, handshake, answer) {
     this.socket = socket;
-    this.closed = once(socket, 'close');
+    this.closed = new Promise((resolve) => socket.on('close', resolve));
     socket.on('message', (data) => {
       const got = Package.decode(data);
       this.packages.push(got);
       this.#awaited = this.#awaited.filter((wait) => !wait(got));
-      if (got.type === Package.TYPE_HANDSHAKE && handshake) {
-        this.send(Package.TYPE_HANDSHAKE, JSON.stringify(handshake));
+      if (got.type === Package.TYPE_HANDSHAKE) {
+        const said = handshake(jsonOf(got.body));
+        if (said) this.send(Package.TYPE_HANDSHAKE, JSON.stringify(said));
       }
       if (got.type === Package.TYPE_DATA) answer(this, Message.decode(got.body));
     });
@@ -72,16 +88,27 @@ export class Peer {
   }
 
   push(route, body) {
-    const isCode = typeof route === 'number';
-    this.send(Package.TYPE_DATA, Message.encode(0, Message.TYPE_PUSH, isCode ? 1 : 0, route, bytes(body)));
+    this.socket.send(pushed(route, body));
   }
+}
+
+export function pushed(route, body) {
+  return packed(Package.TYPE_DATA, Message.encode(0, Message.TYPE_PUSH, typeof route === 'number' ? 1 : 0, route, bytes(body)));
 }
 
 export function packed(type, body) {
   return Package.encode(type, body === undefined ? undefined : bytes(body));
 }
 
+export function jsonOf(body) {
+  return JSON.parse(new TextDecoder().decode(body));
+}
+
+export function unhex(digits) {
+  return Uint8Array.from(digits.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+}
+
 function bytes(body) {
-  if (Buffer.isBuffer(body)) return body;
-  return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
+  if (ArrayBuffer.isView(body) || Array.isArray(body)) return body;
+  return new TextEncoder().encode(typeof body === 'string' ? body : JSON.stringify(body));
 }

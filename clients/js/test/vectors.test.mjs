@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import * as protobuf from '../protobuf.js';
+import { MEMBER, signedBytes } from '../signing.js';
 import * as wire from '../wire.js';
 
 const file = new URL('../../../crates/shaddock-protocol/tests/vectors/vectors.json', import.meta.url);
@@ -153,6 +154,22 @@ test('text comes as UTF-8 or with surrogates written one by one', () => {
     assert.equal(wire.decodeText(bytes(utf8)), text, id);
     assert.equal(wire.decodeText(bytes(cesu8)), text, id);
   }
+});
+
+test('what is signed is what the original verifies, Chinese too', async (t) => {
+  const { n_hex: n, e } = vectors.crypto_key;
+  const jwk = { kty: 'RSA', n: Buffer.from(n, 'hex').toString('base64url'), e: Buffer.from(e.toString(16).padStart(6, '0'), 'hex').toString('base64url') };
+  const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
+  const key = await crypto.subtle.importKey('jwk', jwk, algorithm, false, ['verify']);
+  const { steps } = vectors.transcripts.find(({ id }) => id === 'tr-crypto');
+  const cases = steps.slice(2).filter(({ send, note }) => send && note !== 'unsigned: dropped silently');
+  for (const { send, recv, note } of cases) {
+    const [{ body }] = wire.decodePackages(bytes(send));
+    const { [MEMBER]: signature, ...rest } = JSON.parse(wire.decodeText(wire.decodeMessage(body).body));
+    const isOurs = await crypto.subtle.verify(algorithm, key, bytes(signature), signedBytes(JSON.stringify(rest)));
+    assert.equal(isOurs, recv.length === 1, note);
+  }
+  counted(t, cases, 6);
 });
 
 /** What the browser's encoder meant: the original's server can't read an emoji of its own client. */

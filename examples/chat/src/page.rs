@@ -14,8 +14,13 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/style.css", CSS, include_str!("../web/style.css")),
     ("/chat.js", JS, include_str!("../web/chat.js")),
     ("/shaddock.js", JS, include_str!("../../../clients/js/shaddock.js")),
-    ("/wire.js", JS, include_str!("../../../clients/js/wire.js")),
+    ("/connection.js", JS, include_str!("../../../clients/js/connection.js")),
+    ("/errors.js", JS, include_str!("../../../clients/js/errors.js")),
     ("/protobuf.js", JS, include_str!("../../../clients/js/protobuf.js")),
+    ("/signing.js", JS, include_str!("../../../clients/js/signing.js")),
+    ("/socket.js", JS, include_str!("../../../clients/js/socket.js")),
+    ("/tables.js", JS, include_str!("../../../clients/js/tables.js")),
+    ("/wire.js", JS, include_str!("../../../clients/js/wire.js")),
 ];
 
 const HTML: &str = "text/html; charset=utf-8";
