@@ -1,9 +1,14 @@
 /** The project's own client, and the original's, in one room of the chat. */
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WebSocket } from 'ws';
 
 import { ConnectError, connect } from '../clients/js/shaddock.js';
 import { connectors, gate, startChat } from './support/chat.mjs';
@@ -12,7 +17,7 @@ import { dropAll, forms, login as loginOriginal, within } from './support/origin
 const ENTER = 'connector.entryHandler.enter';
 const SEND = 'chat.chatHandler.send';
 
-const chat = await startChat();
+let chat = await startChat();
 const clients = [];
 after(() => {
   for (const client of clients) client.disconnect();
@@ -21,7 +26,7 @@ after(() => {
 });
 
 async function to(address) {
-  const client = await connect({ ...address, WebSocket });
+  const client = await connect(address);
   clients.push(client);
   return client;
 }
@@ -86,6 +91,45 @@ describe('shaddock-client', { skip: chat.missing }, () => {
     client.disconnect();
   });
 });
+
+describe("the example in the client's README", { skip: chat.missing || (!chat.process && 'the chat is not ours to kill') }, () => {
+  test('talks, and goes on when the server is back', async (t) => {
+    const name = `readme${process.pid}`;
+    const started = spawn(process.execPath, [exampleFile(), name, `room${process.pid}`], { stdio: ['pipe', 'pipe', 'inherit'] });
+    t.after(() => started.kill());
+    const exited = once(started, 'exit');
+    const lines = createInterface({ input: started.stdout })[Symbol.asyncIterator]();
+    /** Reads on until this is said. */
+    const said = async (text) => {
+      let line;
+      do line = (await within(lines.next(), `the example to say ${text}`)).value ?? assert.fail(`it ended without saying ${text}`);
+      while (!line.includes(text));
+    };
+    const say = (text) => started.stdin.write(`${text}\n`);
+    await said(`here: ${name}`);
+    say('你好 😀');
+    await said(`${name}: 你好 😀`);
+    await chat.kill();
+    await said('disconnected: ');
+    await said('try 1 in ');
+    say('meanwhile');
+    chat = await startChat();
+    await said('back again');
+    await said(`${name}: meanwhile`);
+    started.stdin.end();
+    await said('over: closed');
+    assert.deepEqual(await within(exited, 'the example to end'), [0, null]);
+  });
+});
+
+/** The example as a file that finds the package here. */
+function exampleFile() {
+  const client = (name) => new URL(`../clients/js/${name}`, import.meta.url);
+  const [, example] = /^```js\n(.*?)^```/ms.exec(readFileSync(client('README.md'), 'utf8'));
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'shaddock-example-')), 'chat.mjs');
+  writeFileSync(file, example.replace("'shaddock-client'", `'${client('shaddock.js')}'`));
+  return file;
+}
 
 describe('shaddock-client after the server', { skip: chat.missing || (!chat.process && 'the chat is not ours to stop') }, () => {
   test('is told that the connection is lost', async () => {

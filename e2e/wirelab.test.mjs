@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { after, describe, test } from 'node:test';
 
 import { Original, dropAll, within } from './support/original.mjs';
+import { TYPED } from './support/page/observe.mjs';
 import { lab, startWirelab } from './support/wirelab.mjs';
 
 const require = createRequire(import.meta.url);
@@ -17,23 +18,6 @@ after(() => {
   dropAll();
   return wirelab.stop();
 });
-
-const TYPED = {
-  u: 4294967295,
-  i: -2,
-  s: -300,
-  f: 1.5,
-  d: 0.1,
-  str: 'hello 二',
-  item: { id: 1, name: 'one', marks: [-1, 0, 70000] },
-  items: [{ id: 2, name: 'two', marks: [5] }, { id: 3, name: '三', marks: [-7, 8] }],
-  nums: [0, 128, 16384],
-  strs: ['a', 'ö'],
-  ds: [0.5, -1e300],
-  opt: 'o',
-  pos: { x: -1, y: 1, tag: 't' },
-  path: [{ x: 1, y: 2, tag: 'u' }, { x: -3, y: 4, tag: 'v' }],
-};
 
 let users = 0;
 /** A uid that nobody else has. */

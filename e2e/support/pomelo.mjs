@@ -11,14 +11,16 @@ import { within } from './original.mjs';
 const server = fileURLToPath(new URL('pomelo/server.mjs', import.meta.url));
 
 /**
- * Starts a front-end on a free port.
+ * Starts a front-end, on a free port unless told.
  *
- * @param {{ dict?: boolean, protobuf?: boolean, crypto?: boolean, picky?: boolean, heartbeat?: number }} [configuration]
+ * @typedef {{ dict?: boolean, protobuf?: boolean, crypto?: boolean, picky?: boolean }} Flags
+ * @param {Flags & { port?: number, heartbeat?: number }} [configuration]
  */
-export async function startPomelo({ heartbeat, ...flags } = {}) {
+export async function startPomelo({ port: wanted = 0, heartbeat, ...flags } = {}) {
   const options = Object.keys(flags).filter((name) => flags[name]).map((name) => `--${name}`);
+  options.push('--tcp-fix', '--port', `${wanted}`);
   if (heartbeat) options.push('--heartbeat', `${heartbeat}`);
-  const started = spawn(process.execPath, [server, '--tcp-fix', ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const started = spawn(process.execPath, [server, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
   const kill = () => started.kill('SIGKILL');
   process.once('exit', kill);
   const exited = once(started, 'exit');
@@ -28,6 +30,7 @@ export async function startPomelo({ heartbeat, ...flags } = {}) {
   return {
     host: '127.0.0.1',
     port,
+    process: started,
     async stop() {
       started.kill('SIGTERM');
       const [code] = await within(exited, 'pomelo to end');
