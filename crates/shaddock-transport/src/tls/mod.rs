@@ -127,7 +127,7 @@ impl fmt::Debug for Tls {
 /// As many bytes as wait inside TLS for a peer that does not read, beside the wire's own write buffer.
 const UNWRITTEN: usize = 16 * 1024;
 
-/// Why a certificate, a key or authorities can't be used.
+/// Why a certificate, a key, authorities or a name can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -182,6 +182,12 @@ pub enum TlsError {
     /// This machine has no authorities to believe.
     #[error("no certificates of authorities are found on this machine")]
     NoAuthorities,
+    /// A server can't be called this.
+    #[error("{name:?} is neither the name of a host nor an IP address")]
+    Name {
+        /// What it was to be called.
+        name: String,
+    },
     /// This machine gives no random numbers.
     #[error("this machine gives no random numbers")]
     Random(#[source] Box<dyn Error + Send + Sync>),

@@ -2,14 +2,22 @@
 
 use std::{path::Path, sync::Arc};
 
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::{TlsError, identity::certificates, provider};
 use crate::{ConnectError, Socket};
 
-/// The authorities that a client believes when they say who a server is. Cheap to clone; make one and keep it.
+/// Whom a client believes when it is told who a server is. Cheap to clone; make one and keep it.
 ///
 /// # Examples
 ///
@@ -24,6 +32,8 @@ use crate::{ConnectError, Socket};
 #[derive(Clone, Debug)]
 pub struct Trust {
     config: Arc<ClientConfig>,
+    /// In the place of the host in the address.
+    name: Option<ServerName<'static>>,
 }
 
 impl Trust {
@@ -38,7 +48,7 @@ impl Trust {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         match roots.is_empty() {
             true => Err(TlsError::NoAuthorities),
-            false => Ok(Trust::new(roots)),
+            false => Ok(Trust::rooted(roots)),
         }
     }
 
@@ -57,16 +67,46 @@ impl Trust {
                 source: error.into(),
             })?;
         }
-        Ok(Trust::new(roots))
+        Ok(Trust::rooted(roots))
     }
 
-    fn new(roots: RootCertStore) -> Trust {
+    /// The servers that show a certificate which is in this PEM file, and no others. Its names and dates do not matter.
+    ///
+    /// For a server whose certificate nobody signed. Put the next one beside it before the server changes to it.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be read, or holds none.
+    pub fn certificates(file: impl AsRef<Path>) -> Result<Trust, TlsError> {
+        let algorithms = provider().signature_verification_algorithms;
+        let certificates = certificates(file.as_ref())?;
+        Ok(Trust::new(Arc::new(Known { certificates, algorithms })))
+    }
+
+    /// Wants the certificate to be `name`'s, whatever host is in the address. The server is asked for this name, too.
+    ///
+    /// # Errors
+    ///
+    /// When this is neither the name of a host nor an IP address.
+    pub fn server_name(self, name: &str) -> Result<Trust, TlsError> {
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| TlsError::Name { name: name.to_owned() })?;
+        Ok(Trust { name: Some(name), ..self })
+    }
+
+    fn rooted(roots: RootCertStore) -> Trust {
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider());
+        Trust::new(verifier.build().expect("there are roots, and no lists of what is revoked"))
+    }
+
+    fn new(verifier: Arc<dyn ServerCertVerifier>) -> Trust {
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider knows the suites of both versions")
-            .with_root_certificates(roots)
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
-        Trust { config: Arc::new(config) }
+        Trust { config: Arc::new(config), name: None }
     }
 
     /// Shakes hands with a server that must prove to be `host`.
@@ -75,9 +115,59 @@ impl Trust {
         stream: TcpStream,
         host: &str,
     ) -> Result<Socket, ConnectError> {
-        let host = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Url)?;
+        let host = match &self.name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Url)?,
+        };
         let connecting = TlsConnector::from(self.config.clone()).connect(host, stream);
         let stream = connecting.await.map_err(ConnectError::Tls)?;
         Ok(Socket::tls(TlsStream::Client(stream)))
+    }
+}
+
+/// Believes a server for the certificate that it shows.
+#[derive(Debug)]
+struct Known {
+    certificates: Vec<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        _others: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _stapled: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.certificates.contains(shown) {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(CertificateError::UnknownIssuer.into()),
+        }
+    }
+
+    // That the server has the certificate's key is to be proven all the same.
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
     }
 }

@@ -370,3 +370,49 @@ async fn plain_http_inside_tls_is_told_what_this_port_is() {
     assert!(answer.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{answer}");
     assert!(matches!(server, Err(OpenError::Refused { status: 426, .. })), "{server:?}");
 }
+
+#[tokio::test]
+async fn a_certificate_that_is_known_needs_no_authority_and_no_name() {
+    let files = Files::new("known");
+    let (mut hybrid, _, port) = files.listen().await;
+    let url = format!("tls://127.0.0.1:{port}");
+    let strange = rcgen::generate_simple_self_signed(["game.example".to_owned()]).unwrap();
+    files.write("cert.pem", &strange.cert.pem());
+    files.write("key.pem", &strange.signing_key.serialize_pem());
+    let known = Trust::certificates(files.path("cert.pem")).unwrap();
+    // The server still shows the one before.
+    let (opened, refused) = tokio::join!(
+        async { hybrid.accept().await.unwrap().open().await },
+        connect_tls(&url, &known)
+    );
+    assert!(opened.is_err());
+    assert!(matches!(refused, Err(ConnectError::Tls(_))), "{refused:?}");
+
+    let (mut hybrid, _, port) = files.listen().await;
+    for scheme in ["wss", "tls"] {
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        let (mut wire, mut client) = connected(&mut hybrid, &url, &known).await;
+        talk(&mut wire, &mut client, 1000).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_may_have_another_name_than_its_address() {
+    let files = Files::new("another_name");
+    let (mut hybrid, _, port) = files.listen().await;
+    let url = format!("wss://127.0.0.1:{port}");
+    let trust = files.trust().server_name("localhost").unwrap();
+    let (wire, _client) = connected(&mut hybrid, &url, &trust).await;
+    assert_eq!(wire.server_name(), Some("localhost"));
+
+    let trust = files.trust().server_name("game.example").unwrap();
+    let (opened, refused) = tokio::join!(
+        async { hybrid.accept().await.unwrap().open().await },
+        connect_tls(&url, &trust)
+    );
+    assert!(opened.is_err());
+    assert!(matches!(refused, Err(ConnectError::Tls(_))), "{refused:?}");
+
+    let error = files.trust().server_name("no name").unwrap_err();
+    assert_eq!(said(&error), r#""no name" is neither the name of a host nor an IP address"#);
+}
