@@ -1,4 +1,4 @@
-//! The task of one connection: it moves bytes between a wire and the protocol's machine, and sleeps.
+//! One connection: it moves bytes between a wire and the protocol's machine, and sleeps.
 
 use std::{
     collections::HashMap,
@@ -6,7 +6,6 @@ use std::{
     num::NonZeroU32,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,31 +14,17 @@ use shaddock_protocol::{
     pomelo::{Client as Machine, ClientEvent, ClientOptions, Tables, Welcome},
 };
 use shaddock_transport::{Wire, WireError};
-use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
-    time::{Instant, sleep_until, timeout},
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    CloseReason, ConnectError, Push, RequestError,
+    commands::{Command, Commands, Reply, Then},
+    error::words,
+    pushes::Subscriptions,
 };
-
-use crate::{CloseReason, ConnectError, Push, RequestError, pushes::Subscriptions};
-
-/// How many commands wait for the task; those who give more wait.
-pub(crate) const COMMANDS: usize = 64;
 
 /// While the wire holds more unsent bytes than this no command is taken, so that they wait too.
 const HIGH_WATER: usize = 64 * 1024;
-
-/// How long a server that does not read may hold up the end.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
-
-/// What a handle wants done.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Request { route: Box<str>, body: Bytes, reply: Reply<Bytes> },
-    Notify { route: Box<str>, body: Bytes, sent: Reply<()> },
-}
-
-/// Who waits for what became of a command.
-type Reply<T> = oneshot::Sender<Result<T, RequestError>>;
 
 /// A wire, the machine that understands it, and who waits for an answer.
 pub(crate) struct Connection<W> {
@@ -96,34 +81,8 @@ impl<W: Wire> Connection<W> {
         }
     }
 
-    /// Works until the connection is over or `stop` says so, tells why, and ends it.
-    pub(crate) async fn run(
-        mut self,
-        mut commands: mpsc::Receiver<Command>,
-        stop: Arc<Notify>,
-        closing: watch::Sender<Option<CloseReason>>,
-    ) {
-        let reason = tokio::select! {
-            reason = self.work(&mut commands) => reason,
-            () = stop.notified() => CloseReason::Disconnected,
-        };
-        let by_us = reason == CloseReason::Disconnected;
-        // Told before anything that waits is dropped, for it will ask.
-        closing.send_replace(Some(reason));
-        commands.close();
-        while let Ok(command) = commands.try_recv() {
-            // What was given to us before we were told to stop goes out, even if the wire was too full for it.
-            if by_us {
-                self.obey(command);
-            }
-        }
-        self.subscriptions.close();
-        self.pending.clear();
-        // A server that does not read, or is gone, changes nothing any more.
-        let _ = timeout(CLOSE_LIMIT, self.wire.close()).await;
-    }
-
-    async fn work(&mut self, commands: &mut mpsc::Receiver<Command>) -> CloseReason {
+    /// Works until the connection is over, and tells why. Cancel-safe: call it again to go on.
+    pub(crate) async fn work(&mut self, commands: &mut Commands) -> CloseReason {
         loop {
             while let Some(event) = self.machine.poll_event(now()) {
                 if let Some(reason) = self.handle(event) {
@@ -139,11 +98,11 @@ impl<W: Wire> Connection<W> {
                         return reason;
                     }
                 }
-                command = commands.recv(), if room => {
+                command = commands.next(), if room => {
                     let Some(command) = command else { return CloseReason::Disconnected };
                     self.obey(command);
                     // What else is there leaves in the same write.
-                    while self.wire.unsent() < HIGH_WATER && let Ok(command) = commands.try_recv() {
+                    while self.wire.unsent() < HIGH_WATER && let Some(command) = commands.try_next() {
                         self.obey(command);
                     }
                 }
@@ -151,14 +110,28 @@ impl<W: Wire> Connection<W> {
         }
     }
 
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Request { route, body, reply } => self.request(&route, &body, reply),
-            Command::Notify { route, body, sent } => {
+    pub(crate) fn obey(&mut self, command: Command) {
+        let Command { route, body, then, .. } = command;
+        match then {
+            Then::Answer(reply) => self.request(&route, &body, reply),
+            Then::Sent(sent) => {
                 // Whoever asked may be gone.
                 let _ = sent.send(self.notify(&route, &body).map_err(RequestError::from));
             }
         }
+    }
+
+    /// Tells all who wait for an answer that none will come.
+    pub(crate) fn fail(&mut self, reason: &CloseReason) {
+        for (_, asker) in self.pending.drain() {
+            let _ = asker.send(Err(RequestError::Closed(reason.clone())));
+        }
+    }
+
+    /// Ends in order: what was sent is flushed.
+    pub(crate) async fn close(&mut self) {
+        // One that broke can't be ended in order.
+        let _ = self.wire.close().await;
     }
 
     /// Waits until bytes came, or much was written, or it is time for the machine.
@@ -293,14 +266,6 @@ fn poll_wire(wire: &mut impl Wire, cx: &mut Context<'_>) -> Poll<Moved> {
         (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Moved::Broke(error.into())),
         (Poll::Pending, _) if full && wire.unsent() < HIGH_WATER => Poll::Ready(Moved::Wrote),
         (Poll::Pending, _) => Poll::Pending,
-    }
-}
-
-/// An error and its causes in one line.
-fn words(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", words(source)),
-        None => error.to_string(),
     }
 }
 

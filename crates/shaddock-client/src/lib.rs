@@ -1,4 +1,4 @@
-//! A client for Shaddock and pomelo servers over WebSocket and TCP.
+//! A client for Shaddock and pomelo servers over WebSocket and TCP, in TLS or not.
 //!
 //! Connect, ask, and take what the server pushes:
 //!
@@ -25,15 +25,38 @@
 //! ```
 //!
 //! Dictionary, protobuf and heartbeats are what the handshake says; bodies are JSON on this side of it.
-//! Each connection has one task, started when the handshake is done and gone when the connection is.
+//! Each client has one task, started when the handshake is done and gone when the client is.
+//!
+//! A [`Builder`] makes clients that come back when their connection is lost ([`Builder::reconnect`]), log in each time
+//! ([`Builder::log_in`]), or connect by other ways ([`Builder::connect_with`]).
+//!
+//! # Features
+//!
+//! * `tls`: `wss://` and `tls://`, and whom to believe there ([`Builder::trust`]).
+//! * `crypto`: messages that are signed, for servers that want it ([`Builder::sign`]).
 
 mod builder;
 mod client;
+mod commands;
 mod connection;
+mod dial;
 mod error;
 mod pushes;
+mod reconnect;
+#[cfg(feature = "crypto")]
+mod signing;
+mod status;
+mod task;
 
 pub use builder::Builder;
 pub use client::Client;
 pub use error::{CloseReason, ConnectError, RequestError};
 pub use pushes::{Push, Pushes};
+pub use reconnect::Reconnect;
+#[cfg(feature = "crypto")]
+pub use shaddock_protocol::pomelo::Signer;
+#[cfg(feature = "tls")]
+pub use shaddock_transport::{TlsError, Trust};
+#[cfg(feature = "crypto")]
+pub use signing::{KeyError, SigningKey};
+pub use status::Status;

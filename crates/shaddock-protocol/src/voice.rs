@@ -55,6 +55,10 @@ pub enum EncodeError {
     /// The body does not fit its protobuf schema.
     #[error(transparent)]
     Protobuf(#[from] BodyError),
+    /// A message that is to be signed can't be.
+    #[cfg(feature = "crypto")]
+    #[error("the message can't be signed: {0}")]
+    Unsigned(&'static str),
     /// The body can't go out as a packet of MQTT.
     #[cfg(feature = "mqtt")]
     #[error(transparent)]

@@ -18,7 +18,7 @@ async fn both_sides_say_who_they_are() {
     assert_eq!(hello.client_type.as_deref(), Some("js-websocket"));
     assert_eq!(hello.client_version.as_deref(), Some("0.0.1"));
     assert_eq!(hello.user, Some(json!({ "token": "你好" })));
-    assert_eq!(client.user(), Some(&json!({ "hello": "accept" })));
+    assert_eq!(client.user(), Some(json!({ "hello": "accept" })));
     assert_eq!(client.heartbeat(), Some(Duration::from_secs(3)));
 }
 
@@ -118,6 +118,6 @@ async fn tables_are_used_both_ways_and_kept_for_the_next_time() {
 
         let error = client.request::<Value>(MOVE, json!({ "how": "no x" })).await.unwrap_err();
         assert!(matches!(error, RequestError::Encode(_)), "{error:?}");
-        known = client.tables().clone();
+        known = client.tables();
     }
 }

@@ -2,6 +2,8 @@
 
 mod connecting;
 mod ending;
+mod returning;
+mod secure;
 mod server;
 mod talking;
 

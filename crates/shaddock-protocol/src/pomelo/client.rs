@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU32;
+#[cfg(feature = "crypto")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -16,6 +18,8 @@ use super::package::Kind;
 use super::protobuf::Strings;
 use super::tables::{self, Tables};
 use super::{Message, Package, PackageError, Packages, WireRoute};
+#[cfg(feature = "crypto")]
+use super::{Signer, sign};
 use crate::{CloseReason, EncodeError, Hello, Refusal, text};
 
 /// What a client says of itself, and what it puts up with.
@@ -29,6 +33,11 @@ pub struct ClientOptions {
     pub limit: usize,
     /// How long the server may take to answer the handshake.
     pub handshake_timeout: Duration,
+    /// Signs requests and notifies. Their bodies must be objects then.
+    ///
+    /// Where a body has a schema, the signature gets through only if `string __crypto__` is in it.
+    #[cfg(feature = "crypto")]
+    pub signer: Option<Arc<dyn Signer>>,
 }
 
 /// What happened on a connection.
@@ -106,6 +115,8 @@ impl Default for ClientOptions {
             tables: Tables::default(),
             limit: Package::MAX_BODY,
             handshake_timeout: Duration::from_secs(10),
+            #[cfg(feature = "crypto")]
+            signer: None,
         }
     }
 }
@@ -113,7 +124,7 @@ impl Default for ClientOptions {
 impl Client {
     /// The machine of a connection that was made at `now`.
     pub fn new(options: ClientOptions, now: Instant) -> Self {
-        let (state, transmit) = match Request::encode(&options.hello, &options.tables) {
+        let (state, transmit) = match Request::encode(&options) {
             Ok(handshake) => (State::New, VecDeque::from([handshake])),
             Err(_) => (State::Closing(CloseReason::BadHandshake), VecDeque::new()),
         };
@@ -190,7 +201,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the body does not fit its schema, something is too long, or it's too early.
+    /// When the body does not fit its schema or can't be signed, something is too long, or it's too early.
     pub fn request(
         &mut self,
         id: NonZeroU32,
@@ -235,7 +246,17 @@ impl Client {
         if !matches!(self.state, State::Working) {
             return Err(EncodeError::NotReady);
         }
-        tables::encode(head, body, self.tables.client_schema(route), Strings::Utf8)
+        let schema = self.tables.client_schema(route);
+        #[cfg(feature = "crypto")]
+        if let Some(signer) = &self.options.signer {
+            let signed = sign::sign(&**signer, body)?;
+            return match schema {
+                Some(_) => tables::encode(head, &signed, schema, Strings::Utf8),
+                // As it was signed.
+                None => tables::encode_raw(head, &signed),
+            };
+        }
+        tables::encode(head, body, schema, Strings::Utf8)
     }
 
     fn handle(&mut self, package: Package, now: Instant) -> Option<ClientEvent> {

@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::connector::Config;
 use super::package::{self, Kind};
-use super::{Dictionary, PackageError, Protos, Tables};
+#[cfg(feature = "crypto")]
+use super::sign;
+use super::{ClientOptions, Dictionary, PackageError, Protos, Tables};
 use crate::{Hello, text};
 
 /// What a client says first.
@@ -44,11 +46,16 @@ impl Request {
         })
     }
 
-    /// The handshake of a client that has `tables` from before.
-    pub(super) fn encode(hello: &Hello, tables: &Tables) -> Result<Bytes, PackageError> {
+    /// The handshake of a client.
+    pub(super) fn encode(options: &ClientOptions) -> Result<Bytes, PackageError> {
+        let ClientOptions { hello, tables, .. } = options;
         let mut sys = Map::new();
         sys.insert("type".into(), json!(hello.client_type));
         sys.insert("version".into(), json!(hello.client_version));
+        #[cfg(feature = "crypto")]
+        if let Some(signer) = &options.signer {
+            sys.insert("rsa".into(), sign::public_key(&**signer));
+        }
         if let Some(dictionary) = &tables.dictionary {
             sys.insert("dictVersion".into(), dictionary.version().into());
         }

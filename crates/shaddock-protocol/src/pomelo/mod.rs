@@ -7,6 +7,8 @@ mod server;
 
 mod handshake;
 #[cfg(feature = "crypto")]
+mod sign;
+#[cfg(feature = "crypto")]
 mod signature;
 mod tables;
 
@@ -24,4 +26,6 @@ pub use self::protobuf::{
     BodyError, ProtobufError, Protos, Schema, SchemaError, SchemaFault, Strings,
 };
 pub use self::server::Server;
+#[cfg(feature = "crypto")]
+pub use self::sign::Signer;
 pub use self::tables::Tables;

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::text;
 
 /// The member of a body that holds its signature.
-const MEMBER: &str = "__crypto__";
+pub(super) const MEMBER: &str = "__crypto__";
 
 /// Whoever must have signed the messages of a connection.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Key {
 
 /// What pomelo makes of Chinese text before it verifies: each byte of it as a character. Clients
 /// that were tried against pomelo may sign this.
-fn twice_encoded(text: &str) -> String {
+pub(super) fn twice_encoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(2 * text.len());
     text::put_surrogates(&mut bytes, text);
     bytes.into_iter().map(char::from).collect()

@@ -48,14 +48,33 @@ pub(super) fn encode(
     schema: Option<Schema<'_>>,
     strings: Strings,
 ) -> Result<Bytes, EncodeError> {
-    let mut out = BytesMut::with_capacity(Package::HEADER + HEAD + body.len());
-    package::begin(&mut out);
-    head(&mut out)?;
+    let mut out = begin(head, body)?;
     match schema {
         Some(schema) => schema.put_json(body, strings, &mut out)?,
         None => text::put_json(&mut out, body),
     }
     Ok(package::finish(out, Kind::Data)?)
+}
+
+/// The same with `body` as it is.
+#[cfg(feature = "crypto")]
+pub(super) fn encode_raw(
+    head: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
+    body: &[u8],
+) -> Result<Bytes, EncodeError> {
+    let mut out = begin(head, body)?;
+    out.put_slice(body);
+    Ok(package::finish(out, Kind::Data)?)
+}
+
+fn begin(
+    head: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
+    body: &[u8],
+) -> Result<BytesMut, EncodeError> {
+    let mut out = BytesMut::with_capacity(Package::HEADER + HEAD + body.len());
+    package::begin(&mut out);
+    head(&mut out)?;
+    Ok(out)
 }
 
 /// Room for what most messages have before their body.

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shaddock_protocol::pomelo::{
-    Config, Connector, Kind, Message, Package, Protos, Server, Strings, Tables, WireRoute,
+    Client, ClientEvent, ClientOptions, Config, Connector, Kind, Message, Package, Protos, Server,
+    Signer, Strings, Tables, WireRoute,
 };
-use shaddock_protocol::{CloseReason, Dialect, Event, Refusal};
+use shaddock_protocol::{CloseReason, Dialect, EncodeError, Event, Refusal};
 
 use crate::vectors::VECTORS;
 
@@ -204,5 +205,93 @@ proptest! {
             Some(Event::Message(message)) => prop_assert_eq!(message.body, r#"{"x":1,"s":"hello"}"#),
             event => prop_assert!(is_dropped(&mut server, event)),
         }
+    }
+}
+
+/// Signs the few texts that node-bignumber has signed with the key.
+#[derive(Debug)]
+struct Recorded;
+
+impl Signer for Recorded {
+    fn modulus(&self) -> Vec<u8> {
+        unhex(rsa()["rsa_n"].as_str().unwrap())
+    }
+
+    fn exponent(&self) -> u64 {
+        65537
+    }
+
+    fn sign(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let twice: String = "{\"x\":\"ä½\u{a0}í\u{a0}½í¸\u{80}\"}".into();
+        let signature = match text {
+            br#"{"x":1,"s":"hello"}"# => HELLO,
+            b"{}" => NOTHING,
+            text if text == twice.as_bytes() => TWICE,
+            _ => return None,
+        };
+        Some(unhex(signature))
+    }
+}
+
+fn unhex(digits: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    (0..digits.len()).step_by(2).map(byte).collect()
+}
+
+/// A client that signs, let in by a server that wants it to.
+fn signing(tables: Tables) -> (Client, Server) {
+    let now = Instant::now();
+    let config = Config { signed: true, tables: Arc::new(tables), ..Config::default() };
+    let mut server = Server::new(&Connector::new(config).unwrap(), now);
+    let options = ClientOptions { signer: Some(Arc::new(Recorded)), ..ClientOptions::default() };
+    let mut client = Client::new(options, now);
+    server.receive(client.poll_transmit().unwrap(), now);
+    assert!(matches!(server.poll_event(now), Some(Event::Handshake(_))));
+    server.accept(None, now);
+    client.receive(server.poll_transmit().unwrap(), now);
+    assert!(matches!(client.poll_event(now), Some(ClientEvent::Ready(_))));
+    server.receive(client.poll_transmit().unwrap(), now);
+    assert!(matches!(server.poll_event(now), Some(Event::Ready)));
+    (client, server)
+}
+
+#[test]
+fn what_a_client_signs_is_believed() {
+    let field =
+        r#""optional uInt32 x": 1, "optional string s": 2, "optional string __crypto__": 3"#;
+    let protos = Protos::parse("{}", &format!(r#"{{ "a.b.c": {{ {field} }} }}"#)).unwrap();
+    for protos in [None, Some(Arc::new(protos))] {
+        let typed = protos.is_some();
+        let (mut client, mut server) = signing(Tables { dictionary: None, protos });
+        for (body, signed) in [
+            (r#"{ "x": 1.0, "s": "hello" }"#, r#"{"x":1,"s":"hello"}"#),
+            (r#"{"__crypto__":"another","x":1,"s":"hello"}"#, r#"{"x":1,"s":"hello"}"#),
+            ("{}", "{}"),
+            (r#"{"x":"你😀"}"#, r#"{"x":"你😀"}"#),
+        ] {
+            if typed && signed.contains('你') {
+                continue;
+            }
+            let now = Instant::now();
+            server.receive(
+                client.request(1.try_into().unwrap(), "a.b.c", &body.into()).unwrap(),
+                now,
+            );
+            let Some(Event::Message(message)) = server.poll_event(now) else { panic!("{body}") };
+            assert_eq!(message.body, signed);
+        }
+    }
+}
+
+#[test]
+fn what_can_not_be_signed_is_not_sent() {
+    let (client, _) = signing(Tables::default());
+    for (body, why) in [
+        ("[1]", "its body is no object"),
+        ("{", "its body is no object"),
+        (r#"{"x":2}"#, "the key makes no signature"),
+    ] {
+        let error = client.notify("a.b.c", &body.into()).unwrap_err();
+        assert_eq!(error, EncodeError::Unsigned(why));
     }
 }

@@ -45,7 +45,7 @@ async fn a_client_is_let_in_with_a_word_or_sent_away_with_a_code() {
     let app = start(connector().on_handshake(strict)).await;
     let friend = Client::builder().user(json!("friend"));
     let client = app.connect_as("connector-1", friend).await;
-    assert_eq!(client.client().user(), Some(&json!({ "come": "in" })));
+    assert_eq!(client.client().user(), Some(json!({ "come": "in" })));
     assert_eq!(client.request("connector.a.echo", json!({ "a": 1 })).await, json!({ "a": 1 }));
     assert_eq!(refused(&app, json!(501)).await, 501);
     assert_eq!(refused(&app, json!(70_000)).await, 500, "no code of a handshake is as long");
@@ -103,7 +103,7 @@ async fn a_hook_may_take_its_time_and_nobody_else_waits() {
         answer.notify_one();
     };
     let (slow, ()) = tokio::join!(app.connect_as("connector-1", slow), quick);
-    assert_eq!(slow.client().user(), Some(&json!("slow")));
+    assert_eq!(slow.client().user(), Some(json!("slow")));
     assert_eq!(slow.request("connector.a.echo", json!({})).await, json!({}));
     assert!(app.stop().await);
 }

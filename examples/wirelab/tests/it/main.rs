@@ -12,12 +12,15 @@ use shaddock::config::Overrides;
 use shaddock::{Config, Running};
 use shaddock_client::Client;
 
-/// The configuration, with every front-end on a port that is free.
-fn config(overrides: Overrides) -> Config {
+/// Every front-end on a port that is free.
+fn free_ports(overrides: Overrides) -> Overrides {
     let ids = ["plain", "dict", "proto", "dp", "crypto", "tls", "udp", "mqtt"];
     let bind = |all: Overrides, id| all.set(&format!("server.connector-{id}.bind"), "127.0.0.1:0");
-    let overrides = ids.into_iter().fold(overrides, bind);
-    Config::embedded(wirelab::CONFIG, Some("development"), &overrides).unwrap()
+    ids.into_iter().fold(overrides, bind)
+}
+
+fn config(overrides: Overrides) -> Config {
+    Config::embedded(wirelab::CONFIG, Some("development"), &free_ports(overrides)).unwrap()
 }
 
 async fn start(overrides: Overrides) -> Running {

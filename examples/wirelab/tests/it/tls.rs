@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use shaddock::config::Overrides;
-use shaddock_client::Client;
-use shaddock_transport::{Trust, connect_tls};
+use shaddock_client::{Client, ConnectError, Trust};
 
 use crate::{address, ask, config, start};
 
@@ -49,9 +48,11 @@ impl Drop for Folder {
 
 /// A client that believes this certificate, or nothing if the server has another one.
 async fn connect(scheme: &str, port: u16, certificate: &Path) -> Option<Client> {
-    let trust = Trust::authorities(certificate).unwrap();
-    let wire = connect_tls(&format!("{scheme}://localhost:{port}"), &trust).await.ok()?;
-    Some(Client::builder().over(wire).await.unwrap())
+    let builder = Client::builder().trust(Trust::authorities(certificate).unwrap());
+    match builder.connect(&format!("{scheme}://localhost:{port}")).await {
+        Err(ConnectError::Wire(_)) => None,
+        client => Some(client.unwrap()),
+    }
 }
 
 #[tokio::test]
