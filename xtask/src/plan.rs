@@ -78,9 +78,14 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
         steps
             .push(Step::new("client for JavaScript", [npm(&clients, "ci"), npm(&clients, "test")]));
         steps.push(Step::new("wirelab, in release", [cargo("build --release -p wirelab")]));
+        steps.push(Step::new(
+            "the Rust client's tour, in release",
+            [cargo("build --release -p shaddock-client --all-features --example tour")],
+        ));
         let mut test = npm(&e2e, "test");
         test.env("CHAT_BIN", &chat)
             .env("WIRELAB_BIN", target.join("release/wirelab"))
+            .env("TOUR_BIN", target.join("release/examples/tour"))
             .env("PICTURES", target.join("pictures"));
         steps.push(Step::new("end to end", [npm(&e2e, "ci"), test]));
     }
