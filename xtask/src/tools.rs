@@ -1,6 +1,7 @@
 //! What the tests need beside Rust.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -47,6 +48,18 @@ const TOOLS: &[Tool] = &[
         is_there: || answers("npm", &["--version"]),
     },
     Tool {
+        name: "nats-server",
+        purpose: "servers in several processes",
+        hint: "apt-get install nats-server, or set NATS_SERVER to the path of one",
+        is_required: true,
+        is_there: || {
+            let named = env::var_os("NATS_SERVER").filter(|named| !named.is_empty());
+            // Debian's place is not in everybody's path.
+            let places = [named, Some("nats-server".into()), Some("/usr/sbin/nats-server".into())];
+            places.into_iter().flatten().any(|program| answers(program, &["--version"]))
+        },
+    },
+    Tool {
         name: "chromium",
         purpose: "the tests of the page",
         hint: "apt-get install chromium, or set CHROMIUM to the path of one",
@@ -58,7 +71,7 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "python3-venv",
-        purpose: "the test with pypomelo",
+        purpose: "the test with pypomelo, and with a newer nats-server",
         hint: "apt-get install python3-venv",
         is_required: true,
         is_there: || answers("python3", &["-c", "import ensurepip, venv"]),
@@ -105,7 +118,7 @@ pub(crate) fn look(scope: Scope) -> anyhow::Result<Missing> {
     Ok(missing)
 }
 
-fn answers(program: &str, arguments: &[&str]) -> bool {
+fn answers(program: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())

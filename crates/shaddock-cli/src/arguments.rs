@@ -21,6 +21,9 @@ pub(crate) enum Command {
     Start {
         /// The servers to run; all of the configuration, if none is named
         ids: Vec<String>,
+        /// Run all servers of this kind; may be given often
+        #[arg(long = "type", value_name = "KIND")]
+        kinds: Vec<String>,
     },
     /// List the routes that clients may ask or are pushed
     Routes,
@@ -30,7 +33,7 @@ pub(crate) enum Command {
 
 impl Default for Command {
     fn default() -> Self {
-        Command::Start { ids: Vec::new() }
+        Command::Start { ids: Vec::new(), kinds: Vec::new() }
     }
 }
 
@@ -45,6 +48,9 @@ pub(crate) struct Options {
     /// Set a key of shaddock.toml, such as frontend.heartbeat=5; may be given often
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = assignment)]
     pub(crate) set: Vec<(String, String)>,
+    /// The brokers over which servers in other processes are reached, such as nats://10.0.0.5:4222; commas in between
+    #[arg(long, global = true, value_name = "URLS")]
+    pub(crate) cluster: Option<String>,
     /// What to log, such as info or warn,shaddock=debug [default: $RUST_LOG, shaddock.toml]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
@@ -73,17 +79,22 @@ mod tests {
     #[test]
     fn without_arguments_all_servers_start() {
         let arguments = parse("chat").unwrap();
-        let Command::Start { ids } = arguments.command.unwrap_or_default() else {
+        let Command::Start { ids, kinds } = arguments.command.unwrap_or_default() else {
             panic!("no start");
         };
-        assert!(ids.is_empty());
+        assert!(ids.is_empty() && kinds.is_empty());
     }
 
     #[test]
     fn servers_to_start_are_named() {
-        let arguments = parse("chat start gate-1 chat-1").unwrap();
-        let Some(Command::Start { ids }) = arguments.command else { panic!("no start") };
-        assert_eq!(ids, ["gate-1", "chat-1"]);
+        let line = "chat start gate-1 --type connector chat-1 --cluster nats://a,nats://b --type x";
+        let arguments = parse(line).unwrap();
+        let Some(Command::Start { ids, kinds }) = arguments.command else { panic!("no start") };
+        assert_eq!(
+            (ids, kinds),
+            (vec!["gate-1".into(), "chat-1".into()], vec!["connector".into(), "x".into()])
+        );
+        assert_eq!(arguments.options.cluster.as_deref(), Some("nats://a,nats://b"));
     }
 
     #[test]

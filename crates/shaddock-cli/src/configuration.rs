@@ -20,7 +20,10 @@ pub(crate) struct Found {
 /// The folder of `--config`, else `./config` if a servers.json is in it, else what is built in.
 pub(crate) fn find(options: &Options, embedded: &[(&str, &str)]) -> Result<Found, ConfigError> {
     let set = |all: Overrides, (key, value): &(String, String)| all.set(key, value);
-    let overrides = options.set.iter().fold(Overrides::from_env(), set);
+    let mut overrides = options.set.iter().fold(Overrides::from_env(), set);
+    if let Some(urls) = &options.cluster {
+        overrides = overrides.set("cluster.urls", urls);
+    }
     find_in(Path::new(FOLDER), options, &overrides, embedded)
 }
 

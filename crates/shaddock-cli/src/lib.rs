@@ -36,8 +36,10 @@
 //!
 //! # Commands
 //!
-//! * `start [IDS..]` runs all servers of the configuration in this process, or those named. It is
+//! * `start [IDS..] [--type KIND]` runs all servers of the configuration in this process, or those named. It is
 //!   also what happens without any arguments. SIGTERM and Ctrl-C stop in order; a second one ends at once.
+//!   With `--cluster nats://HOST:PORT`, or `[cluster] urls` in shaddock.toml, it finds the servers that run in other
+//!   processes over these brokers; without, there are none but its own.
 //! * `routes` lists what clients may ask and what they are pushed.
 //! * `check` says whether configuration and application fit, without listening anywhere.
 //!
@@ -46,12 +48,19 @@
 //! change what it says; see [`shaddock::config`]. The log goes to stderr, by the filter of `--log`,
 //! else of the variable `RUST_LOG`, else of `[log]` in shaddock.toml.
 //!
+//! # Features
+//!
+//! * `nats`, on by default: clusters over NATS.
+//!
+//! # Exit codes
+//!
 //! The exit code is 0 if all went well, 1 if something is wrong or the deadline of a stop cut
 //! something off, and 2 if the command line can't be understood.
 
 mod run;
 
 mod arguments;
+mod cluster;
 mod commands;
 mod configuration;
 mod log;

@@ -13,7 +13,8 @@ pub(crate) fn filter(flag: Option<&str>, config: &Config) -> anyhow::Result<EnvF
 }
 
 fn parse((source, text): (&str, &str)) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(text)
+    // NATS's client tells as news what the engine over it tells again. Who asks for it gets it all the same.
+    EnvFilter::try_new(format!("async_nats=off,{text}"))
         .map_err(|error| anyhow!("{source}: {text:?} is no filter for the log: {error}"))
 }
 

@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 use crate::arguments::{Arguments, Command, Options};
+use crate::cluster;
 use crate::commands::{check, routes, start};
 use crate::configuration::{self, Found};
 use crate::log;
@@ -58,10 +59,11 @@ fn obey(
                 say(out, &place);
                 check::check(app, out).await
             }
-            Command::Start { ids } => {
+            Command::Start { ids, kinds } => {
                 say(out, &place);
-                let app = if ids.is_empty() { app } else { app.only(ids) };
-                start::start(begun, app, out).await
+                let servers = start::choose(app.config(), ids, &kinds)?;
+                let app = cluster::join(app, &servers).await?;
+                start::start(begun, app.only(servers), out).await
             }
         }
     });

@@ -3,12 +3,37 @@
 use std::collections::HashMap;
 use std::io::Write;
 
-use anyhow::Context as _;
-use shaddock::{App, Running};
+use anyhow::{Context as _, bail};
+use shaddock::{App, Config, Running};
 use tokio::time::Instant;
 
 use crate::output::say;
 use crate::signals::Signals;
+
+/// The ids of the servers to run: those named and those of these kinds; all, if neither is said.
+pub(crate) fn choose(
+    config: &Config,
+    ids: Vec<String>,
+    kinds: &[String],
+) -> anyhow::Result<Vec<String>> {
+    for kind in kinds {
+        if !config.servers.iter().any(|server| server.kind == *kind) {
+            let mut known: Vec<_> = config.servers.iter().map(|server| &server.kind[..]).collect();
+            known.dedup();
+            bail!("servers.json has no servers of kind {kind}; it has {}", known.join(", "));
+        }
+    }
+    if ids.is_empty() && kinds.is_empty() {
+        return Ok(config.servers.iter().map(|server| server.id.clone()).collect());
+    }
+    let mut chosen = ids;
+    for server in config.servers.iter().filter(|server| kinds.contains(&server.kind)) {
+        if !chosen.contains(&server.id) {
+            chosen.push(server.id.clone());
+        }
+    }
+    Ok(chosen)
+}
 
 /// Runs the servers of `app`, and says whether in the end all of them ended by themselves.
 pub(crate) async fn start(begun: Instant, app: App, out: &mut impl Write) -> anyhow::Result<bool> {
@@ -68,7 +93,7 @@ fn summary(running: &Running) -> Vec<String> {
         |(kind, places): (String, Vec<String>)| format!("{kind:width$}  {}", places.join(", "));
     let mut lines: Vec<String> = kinds.into_iter().map(line).collect();
     lines.extend(running.app().announcements());
-    if let Some(address) = running.app().config().metrics {
+    if let Some(address) = running.metrics() {
         lines.push(format!("the metrics: http://{address}/metrics"));
     }
     lines
@@ -127,6 +152,27 @@ stopped in 0 ms
         let (ended_well, said) = seen(brief(true)).await;
         assert!(!ended_well);
         assert!(said.ends_with("stopped in 10000 ms; what had not ended was cut off\n"), "{said}");
+    }
+
+    #[test]
+    fn servers_are_chosen_by_name_and_by_kind() {
+        let servers = r#"{
+            "gate": [{"id": "gate-1", "host": "127.0.0.1"}],
+            "chat": [{"id": "chat-1", "host": "127.0.0.1"}, {"id": "chat-2", "host": "127.0.0.1"}]
+        }"#;
+        let config =
+            Config::embedded(&[("servers.json", servers)], None, &Overrides::default()).unwrap();
+        let chosen = |ids: &[&str], kinds: &[&str]| {
+            let [ids, kinds] = [ids, kinds]
+                .map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+            choose(&config, ids, &kinds)
+        };
+        assert_eq!(chosen(&[], &[]).unwrap(), ["gate-1", "chat-1", "chat-2"]);
+        assert_eq!(chosen(&["chat-2"], &[]).unwrap(), ["chat-2"]);
+        assert_eq!(chosen(&["chat-2"], &["chat"]).unwrap(), ["chat-2", "chat-1"]);
+        assert_eq!(chosen(&[], &["gate", "chat"]).unwrap(), ["gate-1", "chat-1", "chat-2"]);
+        let error = chosen(&[], &["chats"]).unwrap_err().to_string();
+        assert_eq!(error, "servers.json has no servers of kind chats; it has gate, chat");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,8 @@
 //! What all servers of an application are made from, and whether it makes sense.
 
 use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
 use rustc_hash::FxHashMap;
@@ -283,6 +285,11 @@ impl Plan {
         }))
     }
 
+    /// Whether there are servers that run elsewhere.
+    fn is_part(&self) -> bool {
+        self.entries.len() < self.app.config().servers.len()
+    }
+
     fn definition(&self, entry: &config::Server) -> Option<&Arc<Server>> {
         self.definitions.iter().find(|server| server.kind == entry.kind)
     }
@@ -349,12 +356,16 @@ impl Plan {
         let (Place::Sockets, Some(address)) = (place, self.app.config().metrics) else {
             return Ok(None);
         };
-        match telemetry::bind(address).await {
-            Ok(listener) => Ok(Some(listener)),
-            Err(source) => {
-                Err(StartError::Listen { what: "the metrics page".to_owned(), address, source })
+        let bound = match telemetry::bind(address).await {
+            // Another process has the other servers, and was faster.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && self.is_part() => {
+                telemetry::bind(SocketAddr::new(address.ip(), 0)).await
             }
-        }
+            bound => bound,
+        };
+        let refused =
+            |source| StartError::Listen { what: "the metrics page".to_owned(), address, source };
+        bound.map(Some).map_err(refused)
     }
 }
 

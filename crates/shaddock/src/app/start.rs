@@ -34,6 +34,7 @@ pub struct Running {
     app: AppHandle,
     servers: Vec<RunningServer>,
     components: Vec<Arc<dyn DynComponent>>,
+    metrics: Option<SocketAddr>,
     /// The components that have started, in that order.
     started: Mutex<Vec<Arc<dyn DynComponent>>>,
     /// What ties the servers into the cluster, and ends when they leave it.
@@ -110,8 +111,14 @@ impl App {
         *lock(&app.0.servers) =
             servers.iter().map(|server| ServerHandle(server.core.clone())).collect();
         let components = plan.components.clone();
-        let running =
-            Running { app, servers, components, started: Mutex::default(), links: Tasks::root() };
+        let running = Running {
+            app,
+            servers,
+            components,
+            metrics: metrics.as_ref().and_then(|listener| listener.local_addr().ok()),
+            started: Mutex::default(),
+            links: Tasks::root(),
+        };
         if let Err(error) = running.open(doors).await {
             running.stop().await;
             return Err(error);
@@ -133,6 +140,11 @@ impl Running {
     /// Where the front-ends of this process listen.
     pub fn addresses(&self) -> impl Iterator<Item = (&ServerId, SocketAddr)> {
         self.servers.iter().filter_map(|server| Some((&server.core.id, server.address?)))
+    }
+
+    /// Where `/metrics` and `/health` are.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Resolves when somebody asks the application to stop. Then call [`stop`](Running::stop).

@@ -33,11 +33,12 @@ impl Config {
     /// Each front-end has options that fit and an address that no other listener has.
     pub(super) fn check_frontends(&mut self) -> Result<(), ConfigError> {
         let mut taken: HashMap<(String, u16, bool), String> = HashMap::new();
-        if let (Some(master), Some(listen)) = (&self.master, self.metrics) {
-            taken.insert(
-                (machine(&master.host), listen.port(), false),
-                format!("{} (master.json)", master.id),
-            );
+        if let Some(listen) = self.metrics {
+            let who = match &self.master {
+                Some(master) if master.listen() == listen => format!("{} (master.json)", master.id),
+                _ => "the metrics page".to_owned(),
+            };
+            taken.insert((machine(&listen.ip().to_string()), listen.port(), false), who);
         }
         let mut open = BTreeSet::new();
         for server in self.servers.iter().filter(|server| server.frontend) {

@@ -37,6 +37,7 @@
 //! ```
 
 mod checks;
+mod cluster;
 mod entry;
 mod error;
 mod files;
@@ -56,9 +57,10 @@ use std::path::{Path, PathBuf};
 use files::{Files, Sources};
 use options::Options;
 
+pub use cluster::Cluster;
 pub use error::ConfigError;
 pub use frontend::{Certificate, Connector, Frontend, Heartbeat, Rate};
-pub use options::{Cluster, Limits, Log, Remotes, Requests, Stop};
+pub use options::{Limits, Log, Remotes, Requests, Stop};
 pub use overrides::Overrides;
 pub use pomelo::{AdminServer, AdminUser, Cron, Master, Protos, Secret};
 pub use servers::Server;
@@ -92,7 +94,8 @@ pub struct Config {
     pub remotes: Remotes,
     /// `[stop]`
     pub stop: Stop,
-    /// Where `/metrics` and `/health` are; `None` if they are off or there is no `master.json`.
+    /// Where `/metrics` and `/health` are; `None` if they are off, or neither `[metrics]` nor `master.json` says where.
+    /// A process of some of the servers takes another port where this one is taken.
     pub metrics: Option<SocketAddr>,
     /// `[cluster]`
     pub cluster: Cluster,
@@ -145,10 +148,16 @@ impl Config {
         let environment = choose_environment(environment, |name| std::env::var(name).ok());
         let mut sources = Sources { files, environment: &environment, warnings: Vec::new() };
 
-        let layers = overrides.apply(read_toml(&sources)?)?;
+        let mut layers = overrides.apply(read_toml(&sources)?)?;
         let options: Options = layers.clone().try_into().map_err(|error: toml::de::Error| {
             ConfigError::invalid("shaddock.toml", suggest::explain(error.message()))
         })?;
+        // There are secrets in it, which nobody should see who has a configuration formatted.
+        layers.remove("cluster");
+        let folder = match files {
+            Files::Folder(folder) => folder.to_owned(),
+            Files::Embedded(_) => PathBuf::new(),
+        };
         let servers = servers::read(&mut sources)?;
         let master = pomelo::master(&mut sources)?;
 
@@ -160,21 +169,20 @@ impl Config {
             dictionary: pomelo::dictionary(&mut sources)?,
             client_protos: pomelo::protos(&sources, "clientProtos.json")?,
             server_protos: pomelo::protos(&sources, "serverProtos.json")?,
-            metrics: master.as_ref().filter(|_| options.metrics.enabled).map(Master::listen),
+            metrics: (options.metrics.bind)
+                .or(master.as_ref().map(Master::listen))
+                .filter(|_| options.metrics.enabled),
             servers,
             master,
             requests: options.requests,
             remotes: options.remotes,
             stop: options.stop,
-            cluster: options.cluster,
+            cluster: options.cluster.resolve(&folder)?,
             log: options.log,
             app: options.app,
             warnings: Vec::new(),
             layers,
-            folder: match files {
-                Files::Folder(folder) => folder.to_owned(),
-                Files::Embedded(_) => PathBuf::new(),
-            },
+            folder,
             environment: environment.clone(),
         };
         pomelo::acknowledge(&mut sources)?;

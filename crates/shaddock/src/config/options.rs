@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use shaddock_transport::{Forwarding, Network, Networks};
 
+use super::Cluster;
+
 /// All of `shaddock.toml`, strictly. `reference.toml` says what each key is for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -187,27 +189,12 @@ impl Default for Stop {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Metrics {
     pub(super) enabled: bool,
+    pub(super) bind: Option<SocketAddr>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { enabled: true }
-    }
-}
-
-/// `[cluster]`: how servers in different processes find each other.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Cluster {
-    /// Clusters of different names may share a broker.
-    pub name: String,
-    /// The brokers; none if all servers are in one process.
-    pub urls: Vec<String>,
-}
-
-impl Default for Cluster {
-    fn default() -> Self {
-        Self { name: "shaddock".into(), urls: Vec::new() }
+        Self { enabled: true, bind: None }
     }
 }
 
@@ -265,6 +252,17 @@ fn forwarding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Forwarding, 
 
 fn some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     seconds(deserializer).map(Some)
+}
+
+/// Seconds, where none at all make sense, too.
+pub(super) fn seconds_or_none<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Duration, D::Error> {
+    let value = toml::Value::deserialize(deserializer)?;
+    match value {
+        toml::Value::Integer(0) => Ok(Duration::ZERO),
+        value => seconds(value).map_err(de::Error::custom),
+    }
 }
 
 /// Seconds above 0, so that a deadline always is one, and at most a year, so that clocks can add them.

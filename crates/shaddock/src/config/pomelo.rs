@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::entry::Entry;
@@ -55,7 +56,8 @@ pub struct AdminServer {
 }
 
 /// A text that does not show in logs.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
