@@ -19,7 +19,7 @@ const require = createRequire(import.meta.url);
 const ANSWERED_WITHIN = 15_000;
 
 /** The two builds. Each call makes its own, as the tables live inside them. */
-const builds = {
+export const builds = {
   browser() {
     return {
       protobuf: inPage(['protobuf', 'module'], 'pomelo-protobuf/lib/client/protobuf.js'),
@@ -59,7 +59,7 @@ export async function open(form, to) {
 }
 
 /** Every connection that is open: a test that fails leaves some. */
-const connections = new Set();
+export const connections = new Set();
 
 /** Drops what tests left open, so that the process can end. */
 export function dropAll() {
@@ -263,7 +263,7 @@ export class Original {
   }
 }
 
-const transports = {
+export const transports = {
   ws: (host, port, receive, end) => websocket(new WebSocket(`ws://${host}:${port}`), receive, end),
   wss: (host, port, receive, end, ca) => websocket(new WebSocket(`wss://${host}:${port}`, { ca }), receive, end),
   tcp: (host, port, receive, end) => stream(net.connect({ host, port, noDelay: true }), 'connect', receive, end),

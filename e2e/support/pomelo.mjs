@@ -33,7 +33,7 @@ export async function startPomelo({ port: wanted = 0, heartbeat, ...flags } = {}
     process: started,
     async stop() {
       started.kill('SIGTERM');
-      const [code] = await within(exited, 'pomelo to end');
+      const [code] = await within(exited, 'pomelo to end').finally(kill);
       process.off('exit', kill);
       assert.equal(code, 0, 'pomelo has not failed meanwhile');
     },

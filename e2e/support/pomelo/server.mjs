@@ -44,6 +44,7 @@ const protos = (name) => path.relative(base, path.join(wirelab, name));
 app.set('protobufConfig', { serverProtos: protos('serverProtos.json'), clientProtos: protos('clientProtos.json') });
 app.set('connectorConfig', {
   connector: pomelo.connectors.hybridconnector,
+  setNoDelay: true,
   heartbeat: options.heartbeat && Number(options.heartbeat),
   useDict: options.dict,
   useProtobuf: options.protobuf,

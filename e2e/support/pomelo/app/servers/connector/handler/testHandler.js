@@ -5,8 +5,9 @@ const said = require('../../../said');
 const KICKED_AFTER = 50;
 
 module.exports = (app) => ({
-  echo({ body }, session, next) {
-    next(null, { code: 200, body });
+  echo(message, session, next) {
+    if (typeof message !== 'object') next(new Error('no object'));
+    else next(null, { code: 200, body: message.body });
   },
 
   delay({ ms, n }, session, next) {
@@ -14,11 +15,12 @@ module.exports = (app) => ({
   },
 
   bind({ uid }, session, next) {
-    if (session.uid) next(new Error('bound already'), { uid: session.uid });
+    if (session.uid) next(new Error('bound already'), { code: 500, uid: session.uid });
     else session.bind(uid, (error) => next(error, { code: 200, uid }));
   },
 
   push({ route, body }, session, next) {
+    if (!session.uid) return next(new Error('not bound'));
     const to = [{ uid: session.uid, sid: session.frontendId }];
     app.get('channelService').pushMessageByUids(route, body, to, (error) => next(error, { code: 200 }));
   },
