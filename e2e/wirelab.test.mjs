@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { after, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-import { Original, dropAll, within } from './support/original.mjs';
+import { Line, pack } from './differential/both.mjs';
+import { Original, Package, dropAll, within } from './support/original.mjs';
 import { TYPED } from './support/page/observe.mjs';
 import { lab, startWirelab } from './support/wirelab.mjs';
 
@@ -122,13 +124,29 @@ describe('connector-plain', { skip: wirelab.missing }, () => {
     assert.deepEqual(rejected.handshake, { code: 500 });
     await Promise.all([old, rejected].map(({ closed }) => within(closed, 'those refused to be closed')));
   });
+});
 
-  test('closes a client whose heart has stopped', async () => {
-    const client = new Original(of('node', 'tcp'));
-    client.isBeating = false;
-    await client.connect(lab.plain);
-    await client.shakeHands();
-    await within(client.closed, 'the time-out of the heartbeat');
+describe('a client whose heart has stopped', { skip: wirelab.missing, concurrency: true }, () => {
+  const streams = [...hybrids.map((form) => ({ id: 'plain', form })), ...secure.map((form) => ({ id: 'tls', form }))];
+  for (const { id, form } of streams) {
+    test(`is closed: ${form.build}, ${form.transport}`, async () => {
+      const client = new Original(form);
+      client.isBeating = false;
+      await client.connect(lab[id]);
+      await client.shakeHands();
+      assert.equal((await within(client.closed, 'the time-out of the heartbeat')).kick, undefined);
+    });
+  }
+
+  test('is forgotten: udp', async () => {
+    const line = await Line.open('udp', lab.udp);
+    await line.shakeHands();
+    await sleep(lab.udp.timeout * 1000 + 2000);
+    // The session of before would answer the heartbeat, and not a second handshake.
+    line.send(pack(Package.TYPE_HEARTBEAT));
+    await line.greet();
+    assert.deepEqual(line.take().packages.map(([type]) => type), [Package.TYPE_HANDSHAKE]);
+    line.drop();
   });
 });
 
@@ -150,7 +168,13 @@ describe('connector-crypto, signed by node-bignumber', { skip: wirelab.missing }
       // What came before this one would have been answered before it.
       assert.deepEqual(await client.request('connector.testHandler.notes', signed({})), { code: 200, notes: [] });
       assert.equal(client.heard.length, 2);
-      client.close();
+      const uid = newUid();
+      const ask = (method, body) => client.request(`connector.testHandler.${method}`, signed(body));
+      assert.deepEqual(await ask('bind', { uid }), { code: 200, uid });
+      assert.deepEqual(await ask('push', { route: 'onPush', body: { n: 1 } }), { code: 200 });
+      assert.deepEqual(await client.pushed('onPush'), { n: 1 });
+      assert.deepEqual(await ask('kick', { reason: 'enough' }), { code: 200 });
+      assert.deepEqual((await within(client.closed, 'the kick')).kick, { reason: 'enough' });
     });
   }
 

@@ -24,7 +24,7 @@ export const lab = {
     port: 3115,
     ca: readFileSync(new URL('../../examples/wirelab/config/tls/for-tests-only.cert.pem', import.meta.url)),
   },
-  udp: at(3116),
+  udp: { ...at(3116), timeout: 5 },
   mqtt: at(3117),
 };
 
