@@ -120,20 +120,26 @@ async function tablesOf(server) {
 }
 
 /** Takes a step of a conversation, and gives back what the server does. */
-async function walk(line, { bytes, greets, acks, ends }, tables) {
+async function walk(line, { bytes, greets, acks, ends, answers }, tables) {
   if (bytes) line.send(bytes(tables));
   if (greets) await line.greeted();
   if (acks && line.handshake) line.isIn = true;
   if (ends) await within(line.ended, 'the connection to be closed');
-  else if (line.isIn) await line.settled();
+  else if (line.isIn) {
+    await line.heard(answers);
+    await line.settled();
+  }
   return line.take();
 }
 
 /** Says what a case says, and gives back what the server does. */
-async function put(line, { kind, packages, ends, answers }) {
+async function put(line, { kind, packages, ends, answers = 0 }) {
   for (const bytes of packages) line.send(bytes);
-  const done = ends ? line.ended : answers ? line.heard(answers) : line.settled();
-  await within(done, `${line.server} to be done with ${kind}`);
+  const done = async () => {
+    await line.heard(answers);
+    await line.settled();
+  };
+  await within(ends ? line.ended : done(), `${line.server} to be done with ${kind}`);
   return line.take();
 }
 

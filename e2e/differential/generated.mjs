@@ -20,7 +20,7 @@ const TYPED_JSON = 'connector.protoHandler.json';
  * `codes` is the dictionary, `encoders` make a typed body of an object: as JSON alone, or as JSON and in other ways.
  *
  * `free` says that answers are compared as JSON values, not as bytes; `ends` that both servers close; `answers` how many
- * packages to wait for, where they come later than the answer to the next request.
+ * packages to wait for, where they may come later than the answer to the next request.
  */
 export function* cases(random, { codes, encoders, uid }) {
   const isTyped = encoders.length !== 1;
@@ -51,6 +51,10 @@ export function* cases(random, { codes, encoders, uid }) {
     yield one('a large echo', test('echo', { body: random.text(12).repeat(random.int(100, 1000)) }));
     yield one('an answer without a body', test('empty'));
     yield { kind: 'failures', packages: ['fail', 'failWith', 'failBody'].map((method) => test(method)) };
+    yield one('a forwarded echo', ask('area.areaHandler.echo', { body: random.json(4) }), { answers: 1 });
+    yield one('a push from a back-end', ask('area.areaHandler.push', { route: 'onPush', body: random.object() }), { answers: 2 });
+    yield one('a failure of a back-end', ask('area.areaHandler.fail'), { answers: 1 });
+    yield one('an unknown method of a back-end', ask(`area.areaHandler.no${random.text(6)}`), { answers: 1 });
     yield one('an unknown method', test(`no${random.text(6)}`));
     yield one('an unknown handler', ask('connector.nobody.echo'));
     yield one('an unknown kind of server', ask(`nowhere${random.text(3)}.testHandler.echo`));
@@ -91,6 +95,7 @@ export function* cases(random, { codes, encoders, uid }) {
   yield { kind: 'a request that is overtaken', packages: racers, answers: 2 };
 
   yield one('a kick', test('kick', { reason: random.text() }), { ends: true });
+  yield one('a kick by a back-end', ask('area.areaHandler.kick', { reason: random.text() }), { ends: true });
   yield one('a kick without a reason', test('kick'), { ends: true });
   yield one('the method constructor', test('constructor'), { ends: true });
   yield one('a kick by the client', pack(Package.TYPE_KICK, '{}'), { ends: true });

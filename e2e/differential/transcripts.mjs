@@ -34,11 +34,11 @@ const handlers = {
   'connector.entryHandler.route': ['connector.testHandler.json'],
   'connector.entryHandler.nosuch': ['connector.testHandler.nosuch'],
   'connector.entryHandler.constructor': ['connector.testHandler.constructor'],
-  // These have none; of the back-end's there would be, but not in the original.
-  'chat.chatHandler.echo': null,
-  'chat.chatHandler.fail': null,
+  'chat.chatHandler.echo': ['area.areaHandler.echo', (text) => text.replace('"x":', '"body":')],
+  'chat.chatHandler.fail': ['area.areaHandler.fail'],
+  'chat.chatHandler.nosuch': ['area.areaHandler.nosuch'],
+  // These have none.
   'chat.chatHandler.none': null,
-  'chat.chatHandler.nosuch': null,
   'connector.entryHandler.zero': null,
   'connector.entryHandler.arr': null,
   'connector.entryHandler.pb': null,
@@ -54,7 +54,8 @@ const hooks = [
  * Each conversation: its `id`, the configuration and the transport, and its steps, of which some are undefined: left out.
  *
  * A step has `bytes`, a function of the server's own tables, or nothing to say. `greets` says that the handshake is
- * answered then, `acks` that the client is in from there on, and `ends` that both servers close in their own time.
+ * answered then, `acks` that the client is in from there on, `ends` that both servers close in their own time, and
+ * `answers` how many packages come at least.
  */
 export function conversations() {
   return recorded.transcripts.filter(({ id }) => !LEFT_OUT[id]).map(({ id, connector, transport, steps }) => {
@@ -76,6 +77,7 @@ function step({ send, send_text_hex: sendText, recv, closed }) {
     greets,
     acks: packages.some(({ type }) => type === Package.TYPE_HANDSHAKE_ACK),
     ends: closed !== undefined && (kicks || greets || !says),
+    answers: closed === undefined ? recv.length : 0,
     bytes: says && ((tables) => (sendText ? rewritten(bytes, tables).toString() : rewritten(bytes, tables))),
   };
 }

@@ -36,7 +36,8 @@ const wirelab = fileURLToPath(new URL('../../../examples/wirelab/config/', impor
 const server = { id: 'connector-plain', serverType: 'connector', host: '127.0.0.1', clientPort: options.port, frontend: true };
 process.argv.splice(2, Infinity, ...Object.entries(server).map(([key, value]) => `${key}=${value}`));
 
-const pomelo = createRequire(import.meta.url)('pomelo');
+const require = createRequire(import.meta.url);
+const pomelo = require('pomelo');
 const app = pomelo.createApp({ base });
 app.set('dictionaryConfig', { dict: path.join(wirelab, 'dictionary.json') });
 // These it takes from its base on.
@@ -57,11 +58,21 @@ app.load({ name: '__monitor__' });
 process.once('SIGTERM', () => process.exit(0));
 app.start((error) => {
   if (error) throw error;
+  app.components.__proxy__.client.proxies = { sys: { area: { msgRemote: area() } } };
   const { listeningServer } = app.components.__connector__.connector;
   const ready = () => console.log(`ready ${listeningServer.address().port}`);
   if (listeningServer.listening) ready();
   else listeningServer.once('listening', ready);
 });
+
+/** A back-end in this process: as far as JSON, what it is asked goes as pomelo sends it. */
+function area() {
+  const remote = require('pomelo/lib/common/remote/backend/msgRemote')(app);
+  const sent = (value) => JSON.parse(JSON.stringify(value));
+  return {
+    forwardMessage: (session, message, exported, answer) => remote.forwardMessage(sent(message), sent(exported), answer),
+  };
+}
 
 function checkClient(type) {
   return type !== 'old-client';
