@@ -39,31 +39,88 @@ pub(crate) enum Refusal {
     TooLong,
 }
 
+/// The head of a request.
+pub(crate) struct Head<'a> {
+    /// How long it is.
+    pub(crate) len: usize,
+    pub(crate) method: &'a str,
+    #[cfg_attr(not(feature = "socketio"), allow(dead_code, reason = "WebSocket has any path"))]
+    pub(crate) target: &'a str,
+    version: u8,
+    fields: Fields<'a>,
+}
+
+impl<'a> Head<'a> {
+    /// Room for the fields of a head.
+    pub(crate) const ROOM: [Header<'static>; FIELDS] = [EMPTY_HEADER; FIELDS];
+
+    /// Reads the head at the front of `bytes`; `None` when more of it is needed.
+    pub(crate) fn decode(
+        bytes: &'a [u8],
+        room: &'a mut [Header<'a>],
+    ) -> Result<Option<Head<'a>>, Refusal> {
+        let mut request = Request::new(room);
+        let len = match request.parse(bytes) {
+            Ok(Status::Complete(len)) if len <= HEAD_LIMIT => len,
+            Ok(Status::Partial) if bytes.len() < HEAD_LIMIT => return Ok(None),
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLong),
+            Err(_) => return Err(Refusal::Malformed),
+        };
+        Ok(Some(Head {
+            len,
+            method: request.method.unwrap_or_default(),
+            target: request.path.unwrap_or_default(),
+            version: request.version.unwrap_or_default(),
+            fields: Fields(request.headers),
+        }))
+    }
+
+    /// The value of the first field of this name, if it is text.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name)
+    }
+
+    /// Who asks, if the page they come from may: `peer`, or whom a trusted proxy speaks for.
+    pub(crate) fn speaker(
+        &self,
+        peer: SocketAddr,
+        config: &HybridConfig,
+    ) -> Result<SocketAddr, Refusal> {
+        // Programs that are no browsers send no origin, and could send any.
+        if let (Some(allowed), Some(origin)) = (&config.origins, self.field("origin"))
+            && !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        {
+            return Err(Refusal::Origin);
+        }
+        config.proxies.speaker(peer, |name| self.fields.all(name)).map_err(|_| Refusal::Proxy)
+    }
+}
+
 impl Upgrade {
     /// Reads the head of a request that came from `peer`; `None` when more of it is needed.
     pub(crate) fn decode(
-        head: &[u8],
+        bytes: &[u8],
         peer: SocketAddr,
         config: &HybridConfig,
     ) -> Result<Option<Upgrade>, Refusal> {
-        let mut fields = [EMPTY_HEADER; FIELDS];
-        let mut request = Request::new(&mut fields);
-        let len = match request.parse(head) {
-            Ok(Status::Complete(len)) if len <= HEAD_LIMIT => len,
-            Ok(Status::Partial) if head.len() < HEAD_LIMIT => return Ok(None),
-            Ok(_) | Err(httparse::Error::TooManyHeaders) => {
-                return Err(Refusal::TooLong);
-            }
-            Err(_) => return Err(Refusal::Malformed),
-        };
-        let fields = Fields(request.headers);
+        let mut room = Head::ROOM;
+        match Head::decode(bytes, &mut room)? {
+            Some(head) => Upgrade::of(&head, peer, config).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What the head of a request that came from `peer` asks for.
+    pub(crate) fn of(
+        head: &Head,
+        peer: SocketAddr,
+        config: &HybridConfig,
+    ) -> Result<Upgrade, Refusal> {
+        let fields = &head.fields;
         if !fields.has("upgrade", "websocket") {
             return Err(Refusal::NoUpgrade);
         }
-        if request.method != Some("GET")
-            || request.version != Some(1)
-            || !fields.has("connection", "upgrade")
-        {
+        if head.method != "GET" || head.version != 1 || !fields.has("connection", "upgrade") {
             return Err(Refusal::Malformed);
         }
         if fields.get("sec-websocket-version") != Some("13") {
@@ -72,15 +129,7 @@ impl Upgrade {
         let Some(key) = fields.get("sec-websocket-key").filter(|key| key.len() == 24) else {
             return Err(Refusal::Malformed);
         };
-        // Programs that are no browsers send no origin, and could send any.
-        if let (Some(allowed), Some(origin)) = (&config.origins, fields.get("origin"))
-            && !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-        {
-            return Err(Refusal::Origin);
-        }
-        let speaker =
-            config.proxies.speaker(peer, |name| fields.all(name)).map_err(|_| Refusal::Proxy)?;
-        Ok(Some(Upgrade { len, speaker, key: key.to_owned() }))
+        Ok(Upgrade { len: head.len, speaker: head.speaker(peer, config)?, key: key.to_owned() })
     }
 
     /// The answer after which both sides speak WebSocket.
@@ -118,27 +167,36 @@ impl Refusal {
 
     /// The whole answer. A plain request is told what this port is, by `banner`.
     pub(crate) fn answer(self, banner: &str) -> String {
-        let status = self.status();
-        let phrase = match status {
-            400 => "Bad Request",
-            403 => "Forbidden",
-            426 => "Upgrade Required",
-            _ => "Request Header Fields Too Large",
-        };
-        let upgrade = match status {
-            426 => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade, close",
-            _ => "Connection: close",
+        let fields = match self.status() {
+            426 => {
+                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade, close\r\n"
+            }
+            _ => "Connection: close\r\n",
         };
         let text = if self == Refusal::NoUpgrade { banner } else { self.reason() };
-        let len = text.len() + 1;
-        format!(
-            "HTTP/1.1 {status} {phrase}\r\n\
-             {upgrade}\r\n\
-             Content-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {len}\r\n\r\n\
-             {text}\n"
-        )
+        answer(self.status(), fields, &format!("{text}\n"))
     }
+}
+
+/// A whole answer to a request, with more `fields` in its head.
+pub(crate) fn answer(status: u16, fields: &str, text: &str) -> String {
+    let phrase = match status {
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        413 => "Content Too Large",
+        426 => "Upgrade Required",
+        _ => "Request Header Fields Too Large",
+    };
+    let len = text.len();
+    format!(
+        "HTTP/1.1 {status} {phrase}\r\n\
+         {fields}\
+         Content-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {len}\r\n\r\n\
+         {text}"
+    )
 }
 
 /// A client's request to speak WebSocket.

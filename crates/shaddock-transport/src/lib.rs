@@ -8,6 +8,7 @@
 //! * Inside TLS, with the feature `tls`: give [`HybridConfig`] a `Tls`, and it reads certificates anew when told.
 //! * Behind [`Proxies`] that are trusted, a wire's peer is the client.
 //! * `UdpListener`, with the feature `udp`, gives a wire for each address that sends datagrams.
+//! * `SocketIo`, with the feature `socketio`, gives a wire for each client of Socket.IO, by WebSocket or polling.
 //! * An [`AccessList`] says who may connect, by network.
 //! * [`memory`] does the same without sockets, for tests under paused time.
 //! * [`connect_websocket`], [`connect_tcp`] and `connect_tls` are the client's side.
@@ -53,6 +54,8 @@ pub mod memory;
 mod networks;
 mod proxy;
 mod scratch;
+#[cfg(feature = "socketio")]
+mod socketio;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "udp")]
@@ -67,6 +70,8 @@ pub use hybrid::{Hybrid, HybridConfig, HybridIncoming, HybridWire, Socket};
 pub use listener::{Incoming, Listener, OpenError};
 pub use networks::{AccessList, Network, NetworkError, Networks};
 pub use proxy::{Forwarding, Proxies};
+#[cfg(feature = "socketio")]
+pub use socketio::{SocketIo, SocketIoConfig, SocketIoIncoming, SocketIoViolation, SocketIoWire};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError, Trust};
 #[cfg(feature = "udp")]

@@ -57,14 +57,17 @@ pub enum OpenError {
     /// No TLS could be agreed upon.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
-    /// An HTTP request that is no upgrade to WebSocket, or not one that is let in. It was answered with this status.
+    /// An HTTP request that is none for this port, or not let in. It was answered with this status.
     #[error("an HTTP request was answered with {status}: {reason}")]
     Refused {
-        /// The status of the answer: 400, 403, 426 or 431.
+        /// The status of the answer, such as 400, 403 or 426.
         status: u16,
         /// What the answer says.
         reason: &'static str,
     },
+    /// Nothing is wrong: it carried one more request of a client that has a wire already.
+    #[error("the request belongs to a wire that is there")]
+    Served,
     /// The connection broke.
     #[error("the connection broke")]
     Io(#[from] io::Error),

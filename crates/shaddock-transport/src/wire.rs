@@ -65,7 +65,7 @@ pub trait Wire: Send + Unpin + 'static {
         None
     }
 
-    /// The wire's name in logs and metrics: "websocket", "tcp", "wss", "tls", "udp", "memory".
+    /// The wire's name in logs and metrics: "websocket", "tcp", "wss", "tls", "udp", "polling", "memory".
     fn kind(&self) -> &'static str;
 
     /// [`poll_receive`](Wire::poll_receive) as a future. Cancel-safe.
@@ -94,4 +94,8 @@ pub enum WireError {
     /// The peer's WebSocket frames break a rule.
     #[error("the peer broke a rule of WebSocket")]
     Protocol(#[from] Violation),
+    /// The peer's packets are none of Socket.IO.
+    #[cfg(feature = "socketio")]
+    #[error("the peer broke a rule of Socket.IO")]
+    SocketIo(#[from] crate::SocketIoViolation),
 }

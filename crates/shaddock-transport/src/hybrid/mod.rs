@@ -1,6 +1,6 @@
 //! One port for WebSocket and raw TCP.
 
-mod open;
+pub(crate) mod open;
 mod socket;
 mod wire;
 
@@ -144,7 +144,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 pub struct HybridIncoming {
     stream: TcpStream,
     peer: SocketAddr,
-    config: Arc<HybridConfig>,
+    pub(crate) config: Arc<HybridConfig>,
 }
 
 impl Incoming for HybridIncoming {
@@ -155,6 +155,18 @@ impl Incoming for HybridIncoming {
     }
 
     async fn open(self) -> Result<HybridWire, OpenError> {
+        let config = self.config.clone();
+        let (socket, peer) = self.reach().await?;
+        let wire = HybridWire::accept(socket, peer, &config).await?;
+        #[cfg(feature = "tls")]
+        let wire = wire.inside_tls();
+        Ok(wire)
+    }
+}
+
+impl HybridIncoming {
+    /// The client itself, behind the PROXY protocol and TLS.
+    pub(crate) async fn reach(self) -> Result<(Socket, SocketAddr), OpenError> {
         let HybridIncoming { mut stream, mut peer, config } = self;
         if config.proxies.begins_with_header(peer)
             && let Some(client) = proxy::read_header(&mut stream).await?
@@ -164,9 +176,8 @@ impl Incoming for HybridIncoming {
         #[cfg(feature = "tls")]
         if let Some(tls) = &config.tls {
             let socket = tls.accept(stream).await.map_err(OpenError::Tls)?;
-            let wire = HybridWire::accept(socket, peer, &config).await?;
-            return Ok(wire.inside_tls());
+            return Ok((socket, peer));
         }
-        HybridWire::accept(Socket::from(stream), peer, &config).await
+        Ok((Socket::from(stream), peer))
     }
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use super::{HybridConfig, HybridWire, Kind};
 use crate::{
     OpenError,
-    http::{HEAD_LIMIT, Refusal, Upgrade},
+    http::{HEAD_LIMIT, Upgrade},
     scratch,
     websocket::Role,
 };
@@ -53,7 +53,7 @@ where
                 }
                 Ok(None) => {}
                 Err(refusal) => {
-                    refuse(stream, refusal, &config.banner).await?;
+                    refuse(&mut stream, &refusal.answer(&config.banner)).await?;
                     return Err(OpenError::Refused {
                         status: refusal.status(),
                         reason: refusal.reason(),
@@ -65,13 +65,13 @@ where
 }
 
 /// Answers, and waits for the client to have read it and gone.
-async fn refuse<S>(mut stream: S, refusal: Refusal, banner: &str) -> io::Result<()>
+pub(crate) async fn refuse<S>(stream: &mut S, answer: &str) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    stream.write_all(refusal.answer(banner).as_bytes()).await?;
+    stream.write_all(answer.as_bytes()).await?;
     if stream.shutdown().await.is_ok() {
-        let _ = poll_fn(|cx| scratch::poll_discard(&mut stream, cx)).await;
+        let _ = poll_fn(|cx| scratch::poll_discard(stream, cx)).await;
     }
     Ok(())
 }

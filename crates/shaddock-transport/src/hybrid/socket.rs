@@ -37,6 +37,10 @@ impl Socket {
         Socket(Kind::Tls(Box::new(stream)))
     }
 
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.0, Kind::Tls(_))
+    }
+
     /// The name that a client asked for by SNI.
     pub(crate) fn server_name(&self) -> Option<&str> {
         match &self.0 {

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Socket;
 use crate::{
     Wire, WireError, scratch,
-    websocket::{End, FrameReader, FrameWriter, Opcode, Received, Role},
+    websocket::{End, FrameReader, FrameWriter, Opcode, Received, Role, Violation},
 };
 
 /// A WebSocket or raw bytes over a stream such as a socket.
@@ -66,6 +66,16 @@ struct WebSocket {
     pinged: Option<Box<[u8]>>,
     /// Something came since [`Wire::ping`] was last called.
     heard: bool,
+    /// A chunk is a whole message, and text going out.
+    texts: Option<Box<Texts>>,
+}
+
+#[derive(Debug)]
+struct Texts {
+    /// What came of the message that is not whole yet.
+    begun: BytesMut,
+    /// Bytes that a message may have.
+    limit: usize,
 }
 
 impl<S> HybridWire<S> {
@@ -94,18 +104,32 @@ impl<S> HybridWire<S> {
             writer: FrameWriter::new(role),
             pinged: None,
             heard: true,
+            texts: None,
         };
         HybridWire {
             websocket: Some(websocket),
             ..HybridWire::raw(stream, peer, Kind::WebSocket, early)
         }
     }
+
+    /// Takes one message of a WebSocket for one chunk, of `limit` bytes at most, and sends text.
+    #[cfg_attr(not(feature = "socketio"), allow(dead_code, reason = "only Socket.IO needs it"))]
+    pub(crate) fn in_texts(mut self, limit: usize) -> HybridWire<S> {
+        if let Some(websocket) = &mut self.websocket {
+            websocket.reader.stop_behind_messages();
+            websocket.texts = Some(Box::new(Texts { begun: BytesMut::new(), limit }));
+        }
+        self
+    }
 }
 
 #[cfg(feature = "tls")]
 impl HybridWire {
-    /// Says that the stream is TLS.
+    /// Takes the name of a stream that is TLS.
     pub(crate) fn inside_tls(self) -> HybridWire {
+        if !self.stream.is_tls() {
+            return self;
+        }
         HybridWire {
             kind: match self.websocket {
                 Some(_) => Kind::Wss,
@@ -139,7 +163,13 @@ where
     fn send(&mut self, chunk: &Bytes) {
         match &mut self.websocket {
             _ if chunk.is_empty() => {}
-            Some(websocket) => websocket.writer.write(Opcode::Binary, chunk, &mut self.out),
+            Some(websocket) => {
+                let opcode = match websocket.texts {
+                    Some(_) => Opcode::Text,
+                    None => Opcode::Binary,
+                };
+                websocket.writer.write(opcode, chunk, &mut self.out);
+            }
             None => self.out.put_slice(chunk),
         }
     }
@@ -229,12 +259,22 @@ where
         let (websocket, out) = (&mut self.websocket, &mut self.out);
         let mut take = |bytes: &mut [u8]| match websocket {
             Some(websocket) => websocket.read(bytes, out),
-            None if bytes.is_empty() => (Bytes::new(), Receiving::Over),
-            None => (Bytes::copy_from_slice(bytes), Receiving::Open),
+            None if bytes.is_empty() => (Bytes::new(), 0, Receiving::Over),
+            None => (Bytes::copy_from_slice(bytes), bytes.len(), Receiving::Open),
         };
         let (chunk, receiving) = match self.early.take() {
-            Some(mut early) => take(&mut early),
-            None => ready!(scratch::poll_read(&mut self.stream, cx, usize::MAX, take))?,
+            Some(mut early) => {
+                let (chunk, used, receiving) = take(&mut early);
+                early.advance(used);
+                self.early = (!early.is_empty()).then_some(early);
+                (chunk, receiving)
+            }
+            None => ready!(scratch::poll_read(&mut self.stream, cx, usize::MAX, |bytes| {
+                let (chunk, used, receiving) = take(bytes);
+                let rest = bytes.get(used..).unwrap_or_default();
+                self.early = (!rest.is_empty()).then(|| Box::new(BytesMut::from(rest)));
+                (chunk, receiving)
+            }))?,
         };
         self.receiving = receiving;
         if !matches!(self.receiving, Receiving::Open) {
@@ -246,21 +286,36 @@ where
 }
 
 impl WebSocket {
-    /// Takes the payload out of what was read, answers a close, and says whether there can be more.
-    fn read(&mut self, bytes: &mut [u8], out: &mut BytesMut) -> (Bytes, Receiving) {
+    /// Takes the payload out of what was read, answers a close, and says how much was used and whether there can be
+    /// more.
+    fn read(&mut self, bytes: &mut [u8], out: &mut BytesMut) -> (Bytes, usize, Receiving) {
         if bytes.is_empty() {
             // Most clients that vanish send no close frame. Only half a message is out of order.
             let receiving = match self.reader.is_between_messages() {
                 true => Receiving::Over,
                 false => Receiving::Failed(WireError::Io(ErrorKind::UnexpectedEof.into())),
             };
-            return (Bytes::new(), receiving);
+            return (Bytes::new(), 0, receiving);
         }
         self.heard = true;
-        let Received { data, ping, end } = self.reader.read(bytes);
+        let Received { data, ping, whole, used, mut end } = self.reader.read(bytes);
         if ping.is_some() {
             self.pinged = ping;
         }
+        let chunk = match &mut self.texts {
+            None => Bytes::copy_from_slice(&bytes[data]),
+            Some(texts) => {
+                texts.begun.extend_from_slice(&bytes[data]);
+                if texts.limit < texts.begun.len() {
+                    end = Some(End::Violation(Violation::LongMessage));
+                }
+                if whole && end.is_none() {
+                    mem::take(&mut texts.begun).freeze()
+                } else {
+                    Bytes::new()
+                }
+            }
+        };
         let receiving = match end {
             None => Receiving::Open,
             Some(End::Close(code)) => {
@@ -268,10 +323,11 @@ impl WebSocket {
                 Receiving::Over
             }
             Some(End::Violation(violation)) => {
-                self.writer.close(1002, out);
+                let code = if violation == Violation::LongMessage { 1009 } else { 1002 };
+                self.writer.close(code, out);
                 Receiving::Failed(violation.into())
             }
         };
-        (Bytes::copy_from_slice(&bytes[data]), receiving)
+        (chunk, used, receiving)
     }
 }

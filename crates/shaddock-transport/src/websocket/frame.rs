@@ -137,6 +137,9 @@ pub enum Violation {
     /// A new message inside a fragmented one.
     #[error("a message begins inside another one")]
     Interleaved,
+    /// A message that is longer than those this wire takes.
+    #[error("a message is too long")]
+    LongMessage,
     /// A close with a code that must not be sent, or half a code.
     #[error("a close frame has no valid code")]
     CloseCode,

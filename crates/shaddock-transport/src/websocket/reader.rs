@@ -15,6 +15,8 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct FrameReader {
     role: Role,
+    /// Reading stops behind each message.
+    by_message: bool,
     /// A message has begun and its last frame has not.
     in_message: bool,
     /// The frame whose payload is being read.
@@ -40,7 +42,11 @@ pub(crate) struct Received {
     pub(crate) data: Range<usize>,
     /// The payload of the last ping: earlier ones need no answer.
     pub(crate) ping: Option<Box<[u8]>>,
-    /// Why reading stopped, if it did.
+    /// The last of it is the end of a message, behind which reading stopped.
+    pub(crate) whole: bool,
+    /// How many bytes were read: all of them, unless reading stopped.
+    pub(crate) used: usize,
+    /// Why nothing more is read, if so.
     pub(crate) end: Option<End>,
 }
 
@@ -56,6 +62,7 @@ impl FrameReader {
     pub(crate) fn new(role: Role) -> FrameReader {
         FrameReader {
             role,
+            by_message: false,
             in_message: false,
             frame: None,
             head: [0; Head::MAX],
@@ -64,16 +71,21 @@ impl FrameReader {
         }
     }
 
+    /// Stops behind each message, so that one can tell where it ends.
+    pub(crate) fn stop_behind_messages(&mut self) {
+        self.by_message = true;
+    }
+
     /// Whether the last byte read was the last of a message or of a frame between messages.
     pub(crate) fn is_between_messages(&self) -> bool {
         !self.in_message && self.frame.is_none() && self.head_len == 0
     }
 
-    /// Reads all of `bytes`, unmasks what is payload and moves it together.
+    /// Reads `bytes`, unmasks what is payload and moves it together.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> Received {
-        let mut received = Received { data: 0..0, ping: None, end: None };
+        let mut received = Received { data: 0..0, ping: None, whole: false, used: 0, end: None };
         let mut at = 0;
-        while received.end.is_none() {
+        while received.end.is_none() && !received.whole {
             match &mut self.frame {
                 None if at == bytes.len() => break,
                 None => match self.read_head(&bytes[at..]) {
@@ -102,7 +114,9 @@ impl FrameReader {
                     let opcode = frame.opcode;
                     self.frame = None;
                     match opcode {
-                        Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
+                        Opcode::Continuation | Opcode::Text | Opcode::Binary => {
+                            received.whole = self.by_message && !self.in_message;
+                        }
                         Opcode::Ping => {
                             received.ping = Some(mem::take(&mut self.control).into_boxed_slice())
                         }
@@ -112,6 +126,7 @@ impl FrameReader {
                 }
             }
         }
+        received.used = at;
         received
     }
 
@@ -229,6 +244,23 @@ mod tests {
             assert_eq!(read(&bytes, &[cut]), whole, "cut at {cut}");
         }
         assert_eq!(read(&bytes, &vec![1; bytes.len()]), whole);
+    }
+
+    #[test]
+    fn it_stops_behind_each_message_if_told_to() {
+        let mut bytes = conversation();
+        let mut reader = FrameReader::new(Role::Server);
+        reader.stop_behind_messages();
+        let one = reader.read(&mut bytes);
+        assert!(one.whole);
+        assert_eq!(bytes[one.data], [b"one ".as_slice(), &[b'x'; 300]].concat());
+        assert_eq!(one.ping.as_deref(), Some(b"there?".as_slice()));
+        let mut rest = bytes.split_off(one.used);
+        let two = reader.read(&mut rest);
+        assert!(two.whole);
+        assert_eq!(rest[two.data], *b" two");
+        let close = reader.read(&mut rest[two.used..]);
+        assert_eq!((close.whole, close.end), (false, Some(End::Close(Some(1001)))));
     }
 
     proptest! {

@@ -3,6 +3,8 @@
 mod hybrid;
 mod memory;
 mod proxy;
+#[cfg(feature = "socketio")]
+mod socketio;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "udp")]
