@@ -26,6 +26,7 @@ export const lab = {
   },
   udp: { ...at(3116), timeout: 5 },
   mqtt: at(3117),
+  sio: at(3118),
 };
 
 /** Starts wirelab. Its suite is skipped for the reason `missing`, if it has one. */

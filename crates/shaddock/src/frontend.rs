@@ -23,9 +23,6 @@ use crate::session::mailbox::Bounds;
 use crate::session::record::{Frontend, Record};
 use crate::tasks::Tasks;
 
-/// How often a client without heartbeats is asked whether it lives.
-const PROBE: Duration = Duration::from_secs(60);
-
 /// How long to wait when the process can't accept, as a rule for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -160,6 +157,7 @@ impl<C: Connector> Door<C> {
 
     fn refuse(&self, peer: SocketAddr, error: &OpenError) {
         let reason = match error {
+            OpenError::Served => return,
             OpenError::Left => "left",
             OpenError::Unknown(_) => "unknown_protocol",
             OpenError::Refused { .. } => "http",
@@ -184,7 +182,7 @@ impl<C: Connector> Door<C> {
         let record = Arc::new(Record::new(id, wire.peer(), self.premises.frontend.clone(), bounds));
         let terms = Terms {
             lane: self.premises.core.app.config().requests.lane,
-            probe: self.premises.options.heartbeat.is_none().then_some(PROBE),
+            probe: self.premises.options.probe(),
             drain: self.premises.core.patience + Duration::from_secs(1),
         };
         let machine = self.connector.dialect(came.into_std());

@@ -36,7 +36,7 @@
 //!
 //! # Features
 //!
-//! * `tls`, `udp` and `mqtt`: front-ends inside TLS, for datagrams, and for clients of MQTT.
+//! * `tls`, `udp`, `mqtt` and `socketio`: front-ends inside TLS, for datagrams, and for clients of MQTT and Socket.IO.
 //! * `crypto`: messages that clients sign, pomelo's `useCrypto`.
 //! * `testing`: a kit for tests.
 

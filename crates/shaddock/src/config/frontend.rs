@@ -69,7 +69,27 @@ pub enum Connector {
         /// How long they may be silent, if that is less than what they ask for.
         timeout: Option<Duration>,
     },
+    /// pomelo's texts, over Socket.IO 1.x and 2.x.
+    SocketIo,
 }
+
+impl Frontend {
+    /// How long a client is silent before its wire is asked whether it lives, where it has no heartbeat of pomelo's.
+    pub(crate) fn probe(&self) -> Option<Duration> {
+        match (&self.connector, self.heartbeat) {
+            (Connector::SocketIo, Some(heartbeat)) => Some(heartbeat.timeout),
+            (_, Some(_)) => None,
+            (_, None) => Some(PROBE),
+        }
+    }
+}
+
+/// How often a client without heartbeats is asked whether it lives.
+const PROBE: Duration = Duration::from_secs(60);
+
+/// What clients of Socket.IO are told, unless one says otherwise.
+const SOCKETIO_HEARTBEAT: Heartbeat =
+    Heartbeat { interval: Duration::from_secs(25), timeout: Duration::from_secs(85) };
 
 /// Files for TLS, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,10 +171,12 @@ fn at<'a>(table: &'a toml::Table, path: &[&str]) -> Option<&'a toml::Table> {
 fn missing_feature(options: &FrontendOptions) -> Result<(), String> {
     let udp = options.connector == Protocol::Udp;
     let mqtt = options.connector == Protocol::Mqtt;
+    let socketio = options.connector == Protocol::SocketIo;
     let tls = options.certificate.is_some() || options.key.is_some();
     for (asked, option, feature, is_there) in [
         (udp, "`connector` is \"udp\"", "udp", cfg!(feature = "udp")),
         (mqtt, "`connector` is \"mqtt\"", "mqtt", cfg!(feature = "mqtt")),
+        (socketio, "`connector` is \"socketio\"", "socketio", cfg!(feature = "socketio")),
         (tls, "there is a `certificate` or a `key`", "tls", cfg!(feature = "tls")),
         (options.use_crypto, "`use-crypto` is true", "crypto", cfg!(feature = "crypto")),
     ] {
@@ -182,6 +204,10 @@ fn connector(options: &FrontendOptions) -> Result<Connector, String> {
         Protocol::Mqtt if options.use_crypto => {
             Err("`use-crypto` is true, and clients of MQTT sign nothing".into())
         }
+        Protocol::SocketIo if options.use_crypto => {
+            Err("`use-crypto` is true, and clients of Socket.IO sign nothing".into())
+        }
+        Protocol::SocketIo => Ok(Connector::SocketIo),
         Protocol::Mqtt => Ok(Connector::Mqtt {
             publish: route("publish-route", &options.publish_route)?,
             subscribe: route("subscribe-route", &options.subscribe_route)?,
@@ -226,7 +252,8 @@ fn default_bind(host: &str) -> IpAddr {
 
 fn heartbeat(options: &FrontendOptions) -> Result<Option<Heartbeat>, String> {
     if options.heartbeat == 0 {
-        return Ok(None);
+        let is_socketio = options.connector == Protocol::SocketIo;
+        return Ok(is_socketio.then_some(SOCKETIO_HEARTBEAT));
     }
     let interval = Duration::from_secs(options.heartbeat.into());
     let timeout = options.timeout.unwrap_or(interval * 2);

@@ -97,6 +97,7 @@ pub(super) enum Protocol {
     Hybrid,
     Udp,
     Mqtt,
+    SocketIo,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -7,13 +7,17 @@ use std::time::Instant;
 #[cfg(feature = "mqtt")]
 use shaddock_protocol::mqtt;
 use shaddock_protocol::pomelo;
+#[cfg(feature = "socketio")]
+use shaddock_protocol::socketio;
 use shaddock_transport::HybridConfig;
+#[cfg(feature = "socketio")]
+use shaddock_transport::SocketIoConfig;
 #[cfg(feature = "udp")]
 use shaddock_transport::{UdpConfig, UdpListener};
 
 use super::{Connector, Fitted, Site};
 use crate::app::StartError;
-#[cfg(any(feature = "mqtt", feature = "udp"))]
+#[cfg(any(feature = "mqtt", feature = "socketio", feature = "udp"))]
 use crate::config;
 
 /// The one that the options name.
@@ -29,6 +33,8 @@ pub(crate) fn built_in(site: &Site<'_>) -> Result<Fitted, StartError> {
             };
             Ok(Fitted::new(Mqtt::new(clients, site)?, site))
         }
+        #[cfg(feature = "socketio")]
+        config::Connector::SocketIo => Ok(Fitted::new(SocketIo::new(site)?, site)),
         // What was not compiled in was refused with the configuration.
         _ => Ok(Fitted::new(Hybrid::new(site)?, site)),
     }
@@ -133,5 +139,52 @@ impl Connector for Mqtt {
 
     fn dialect(&self, now: Instant) -> mqtt::Server {
         mqtt::Server::new(&self.clients, now)
+    }
+}
+
+/// Pomelo's texts over Socket.IO.
+#[cfg(feature = "socketio")]
+struct SocketIo {
+    address: SocketAddr,
+    http: HybridConfig,
+    config: SocketIoConfig,
+    clients: socketio::Connector,
+}
+
+#[cfg(feature = "socketio")]
+impl SocketIo {
+    fn new(site: &Site<'_>) -> Result<SocketIo, StartError> {
+        let (id, options) = (&site.entry().id, site.options());
+        let http = HybridConfig {
+            banner: format!("This is {id}, a Shaddock server: it speaks Socket.IO.\n"),
+            ..site.hybrid()?
+        };
+        let mut config = SocketIoConfig::default();
+        // A text is longer on its way, where its quotation marks are marked.
+        config.limit = config.limit.max(2 * options.limits.package);
+        if let Some(heartbeat) = options.heartbeat {
+            config.ping_interval = heartbeat.interval;
+            config.ping_timeout = heartbeat.timeout - heartbeat.interval;
+        }
+        let clients = socketio::Connector::new(socketio::Limits {
+            message: options.limits.package,
+            early: options.limits.handshake_package,
+        });
+        Ok(SocketIo { address: options.listen, http, config, clients })
+    }
+}
+
+#[cfg(feature = "socketio")]
+impl Connector for SocketIo {
+    type Listener = shaddock_transport::SocketIo;
+    type Dialect = socketio::Server;
+
+    async fn listen(&self) -> io::Result<shaddock_transport::SocketIo> {
+        let hybrid = shaddock_transport::Hybrid::bind(self.address, self.http.clone()).await?;
+        Ok(shaddock_transport::SocketIo::new(hybrid, self.config.clone()))
+    }
+
+    fn dialect(&self, _now: Instant) -> socketio::Server {
+        socketio::Server::new(&self.clients)
     }
 }

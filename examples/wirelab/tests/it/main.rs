@@ -2,6 +2,7 @@
 
 mod hybrid;
 mod mqtt;
+mod socketio;
 mod tls;
 mod udp;
 
@@ -14,7 +15,7 @@ use shaddock_client::Client;
 
 /// Every front-end on a port that is free.
 fn free_ports(overrides: Overrides) -> Overrides {
-    let ids = ["plain", "dict", "proto", "dp", "crypto", "tls", "udp", "mqtt"];
+    let ids = ["plain", "dict", "proto", "dp", "crypto", "tls", "udp", "mqtt", "sio"];
     let bind = |all: Overrides, id| all.set(&format!("server.connector-{id}.bind"), "127.0.0.1:0");
     ids.into_iter().fold(overrides, bind)
 }

@@ -254,6 +254,11 @@ fn what_was_not_compiled_in_is_refused() {
             "`connector` is \"mqtt\", and this program was built without the feature `mqtt` of shaddock",
         ),
         (
+            "connector = \"socketio\"",
+            cfg!(feature = "socketio"),
+            "`connector` is \"socketio\", and this program was built without the feature `socketio` of shaddock",
+        ),
+        (
             "certificate = \"c\"\nkey = \"k\"",
             cfg!(feature = "tls"),
             "there is a `certificate` or a `key`, and this program was built without the feature `tls` of shaddock",
@@ -274,7 +279,26 @@ fn what_was_not_compiled_in_is_refused() {
     }
 }
 
-#[cfg(all(feature = "udp", feature = "mqtt", feature = "tls", feature = "crypto"))]
+#[cfg(feature = "socketio")]
+#[test]
+fn clients_of_socket_io_always_have_a_heartbeat() {
+    let silence = |options: &str| {
+        let frontend = connector_1(&format!("[frontend]\nconnector = \"socketio\"\n{options}"));
+        let frontend = frontend.unwrap();
+        (frontend.heartbeat.unwrap().interval.as_secs(), frontend.probe().unwrap().as_secs())
+    };
+    assert_eq!(silence(""), (25, 85));
+    assert_eq!(silence("heartbeat = 10"), (10, 20));
+    assert_eq!(silence("heartbeat = 10\ntimeout = 60"), (10, 60));
+}
+
+#[cfg(all(
+    feature = "udp",
+    feature = "mqtt",
+    feature = "socketio",
+    feature = "tls",
+    feature = "crypto",
+))]
 #[test]
 fn connectors_that_lack_something_are_refused() {
     for (options, sentence) in [
@@ -287,6 +311,10 @@ fn connectors_that_lack_something_are_refused() {
             "`connector` is \"udp\" and there is a `certificate`: datagrams have no TLS here",
         ),
         ("connector = \"mqtt\"", "`connector` is \"mqtt\" and `publish-route` is missing"),
+        (
+            "connector = \"socketio\"\nuse-crypto = true",
+            "`use-crypto` is true, and clients of Socket.IO sign nothing",
+        ),
         ("certificate = \"c\"", "there is a `certificate` and no `key`"),
         ("key = \"k\"", "there is a `key` and no `certificate`"),
     ] {
@@ -307,7 +335,10 @@ fn networks_and_headers_of_proxies_are_read_or_refused() {
     for (options, said) in [
         ("deny = [\"10.0.0.1/8\"]", "names an address in a network: is 10.0.0.0/8 meant?"),
         ("forwarded = \"via\"", "\"via\" is no header of proxies"),
-        ("connector = \"sio\"", "unknown variant `sio`, expected one of `hybrid`, `udp`, `mqtt`"),
+        (
+            "connector = \"sio\"",
+            "unknown variant `sio`, expected one of `hybrid`, `udp`, `mqtt`, `socketio`",
+        ),
     ] {
         let error = connector_1(&format!("[frontend]\n{options}\n")).unwrap_err();
         assert!(error.contains(said), "{error}");
