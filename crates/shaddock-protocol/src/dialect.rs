@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use bytes::Bytes;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::pomelo::{MessageFault, ProtobufError};
 use crate::{Route, RouteError, Voice};
@@ -42,7 +42,9 @@ pub trait Dialect: Send + 'static {
     fn accept(&mut self, user: Option<&RawValue>, now: Instant);
 
     /// Sends the client away: 500 for failed, 501 for a client type or version that is not served.
-    fn refuse(&mut self, code: u16);
+    ///
+    /// It is told the code and `more`, if its protocol has a place for them.
+    fn refuse(&mut self, code: u16, more: &Map<String, Value>);
 
     /// Closes the connection, and tells the client why if it is in, there is a reason, and its
     /// protocol has a word for it.

@@ -35,8 +35,8 @@ use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use crate::pomelo::MessageFault;
 use crate::voice::Encode;
@@ -221,7 +221,7 @@ impl Dialect for Server {
         }
     }
 
-    fn refuse(&mut self, code: u16) {
+    fn refuse(&mut self, code: u16, _more: &Map<String, Value>) {
         if let State::Deciding = self.state {
             self.close(CloseReason::Refused(code));
         }

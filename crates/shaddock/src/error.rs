@@ -86,6 +86,13 @@ impl Fault {
         !self.0.fields.contains_key("code")
     }
 
+    /// What a client that is sent away is told: a code that handshakes can have and that is no
+    /// welcome, and the other fields.
+    pub(crate) fn refusal(&self) -> (u16, &Map<String, Value>) {
+        let code = u16::try_from(self.code()).ok().filter(|code| *code != WELCOME);
+        (code.unwrap_or(500), &self.0.fields)
+    }
+
     /// What the log says.
     pub fn reason(&self) -> &str {
         &self.0.reason
@@ -108,6 +115,9 @@ impl Fault {
         encoded.unwrap_or_else(|_| Bytes::from_static(br#"{"code":500}"#))
     }
 }
+
+/// The code of a handshake that lets a client in.
+const WELCOME: u16 = 200;
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -28,8 +28,8 @@ pub(crate) type HandshakeHook = Arc<
     dyn Fn(ServerHandle, Hello, Peer) -> BoxFuture<'static, Result<Box<RawValue>>> + Send + Sync,
 >;
 
-/// What a client is answered: a word of the application's, or the code of a refusal.
-pub(crate) type Greeting = BoxFuture<'static, Result<Box<RawValue>, u16>>;
+/// What a client is answered: a word of the application's, or why it is sent away.
+pub(crate) type Greeting = BoxFuture<'static, Result<Box<RawValue>>>;
 
 /// A word for a client, as JSON.
 pub(crate) fn word(value: &impl Serialize) -> Result<Box<RawValue>> {

@@ -477,14 +477,13 @@ impl Desk for Inbox {
         let session = record.id;
         Some(Box::pin(async move {
             let greeting = async { hook(ServerHandle(core.clone()), hello, peer).await };
-            core.within(core.deadline(), greeting).await.map_err(|fault| {
+            core.within(core.deadline(), greeting).await.inspect_err(|fault| {
                 let server = &core.id;
                 if fault.is_internal() {
                     tracing::warn!(%server, %session, %fault, "a handshake failed");
                 } else {
                     tracing::debug!(%server, %session, %fault, "a client was sent away");
                 }
-                u16::try_from(fault.code()).unwrap_or(500)
             })
         }))
     }

@@ -165,8 +165,9 @@ impl Server {
     /// Says who may come in. What it returns is the client's `user` in the answer to its handshake;
     /// nothing (`()`, `None`) is no answer.
     ///
-    /// A client that gets a fault is sent away with its code: 501 is what clients of pomelo know for
-    /// a type or version that is not served. Until this is done nothing more is read of the client.
+    /// A client that gets a fault is sent away with its code and fields: 501 is what clients of pomelo
+    /// know for a type or version that is not served, and they show no more than the code by themselves.
+    /// Until this is done nothing more is read of the client.
     ///
     /// # Examples
     ///
@@ -175,7 +176,7 @@ impl Server {
     ///
     /// let connector = Server::frontend("connector").on_handshake(
     ///     async |_: ServerHandle, hello: Hello, peer: Peer| match hello.client_type.as_deref() {
-    ///         Some("old-client") => Err(Fault::new(501, "a client that is too old")),
+    ///         Some("old-client") => Err(Fault::new(501, "a client that is too old").with("msg", "please update")),
     ///         _ => Ok(format!("welcome, {}", peer.address.ip())),
     ///     },
     /// );

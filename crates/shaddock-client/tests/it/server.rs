@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
+use serde_json::Map;
 use serde_json::value::RawValue;
 use shaddock_protocol::{
     Dialect, Incoming,
@@ -61,7 +62,7 @@ impl<W: Wire> TestServer<W> {
 
     pub(crate) async fn refuse(&mut self, code: u16) {
         assert!(matches!(self.event().await, Some(Event::Handshake(_))));
-        self.machine.refuse(code);
+        self.machine.refuse(code, &Map::new());
         assert!(matches!(self.event().await, Some(Event::Close(_))));
         self.close().await;
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use super::Connector;
 use super::connector::Shared;
@@ -28,7 +28,7 @@ use crate::{CloseReason, Dialect, Event, Hello, Incoming, Voice};
 /// is not UTF-8 is base64, with `"passwordEncoding":"base64"`.) The application's word for a
 /// client who is let in has no place in MQTT and is not sent. [`refuse`](Dialect::refuse) takes
 /// the codes of MQTT, 1 to 5, as they are; 501 becomes 1 (version), 503 becomes 3 (unavailable),
-/// and any other 5 (not authorized).
+/// 401 becomes 4 (bad user name or password), and any other 5 (not authorized). There is no place for more.
 ///
 /// Ids of requests have the id of the packet in their lower half.
 pub struct Server {
@@ -285,9 +285,10 @@ impl Dialect for Server {
         }
     }
 
-    fn refuse(&mut self, code: u16) {
+    fn refuse(&mut self, code: u16, _more: &Map<String, Value>) {
         if let State::Deciding = self.state {
             let mqtt = match code {
+                401 => 4,
                 501 => 1,
                 503 => 3,
                 code => u8::try_from(code).ok().filter(|code| (1..=5).contains(code)).unwrap_or(5),

@@ -126,12 +126,17 @@ impl Answers {
     }
 }
 
-/// `{"code":501}`
-pub(super) fn refused(code: u16) -> Bytes {
-    package::build(Kind::Handshake, 16, |out| {
-        out.put_slice(format!(r#"{{"code":{code}}}"#).as_bytes())
+/// `{"code":501}`, with `more` behind it.
+pub(super) fn refused(code: u16, more: &Map<String, Value>) -> Bytes {
+    let mut told = Map::from_iter([("code".to_owned(), Value::from(code))]);
+    told.extend(
+        more.iter().filter(|(name, _)| *name != "code").map(|(n, v)| (n.clone(), v.clone())),
+    );
+    let json = text::to_json(&told).expect("maps of text are JSON");
+    package::build(Kind::Handshake, json.len(), |out| out.put_slice(&json)).unwrap_or_else(|_| {
+        // What is too long for a package is not worth telling.
+        refused(code, &Map::new())
     })
-    .expect("a few bytes are not too long")
 }
 
 /// What a server answers, as a client reads it.

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::{BufMut, Bytes};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::connector::Shared;
 use super::handshake::{self, Request};
@@ -85,7 +86,7 @@ impl Server {
             }
             (Kind::Handshake, State::New) => {
                 let Some(mut request) = self.request(package.body) else {
-                    self.transmit.push_back(handshake::refused(500));
+                    self.transmit.push_back(handshake::refused(500, &Map::new()));
                     self.close(CloseReason::BadHandshake);
                     return None;
                 };
@@ -333,13 +334,13 @@ impl Dialect for Server {
                 self.state = State::Accepted;
             }
             // Only what the application says can be too long here.
-            Err(_) => self.refuse(500),
+            Err(_) => self.refuse(500, &Map::new()),
         }
     }
 
-    fn refuse(&mut self, code: u16) {
+    fn refuse(&mut self, code: u16, more: &Map<String, Value>) {
         if let State::Deciding(_) = self.state {
-            self.transmit.push_back(handshake::refused(code));
+            self.transmit.push_back(handshake::refused(code, more));
             self.close(CloseReason::Refused(code));
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shaddock_protocol::mqtt::{Config, Connector, Limits, PacketError, Server};
 use shaddock_protocol::{CloseReason, Dialect, Event, Hello, Incoming, Route, Voice};
 
@@ -186,11 +186,11 @@ fn a_client_that_waits_for_no_answer_is_served() {
 
 #[test]
 fn a_refused_client_gets_a_code_of_mqtt() {
-    for (code, sent) in [(500, 5), (401, 5), (501, 1), (503, 3), (2, 2), (4, 4), (6, 5)] {
+    for (code, sent) in [(500, 5), (401, 4), (501, 1), (503, 3), (2, 2), (4, 4), (6, 5)] {
         let mut line = line(config());
         line.receive(&connect("MQTT", 4, 2, 0, &["me"]));
         line.event();
-        line.server.refuse(code);
+        line.server.refuse(code, &Map::new());
         assert_eq!(line.sent(), [0x20, 2, 0, sent]);
         assert_eq!(line.closes(), CloseReason::Refused(code));
     }

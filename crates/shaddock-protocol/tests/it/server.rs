@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::value::to_raw_value;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shaddock_protocol::pomelo::{
     Config, Connector, Dictionary, Kind, Message, MessageFault, Package, Protos, Server, Tables,
     WireRoute,
@@ -350,13 +350,21 @@ fn nothing_follows_a_close() {
 }
 
 #[test]
-fn a_refused_client_gets_the_code() {
-    let mut line = line(Config::default());
-    line.receive(&hello("t"));
-    line.event();
-    line.server.refuse(501);
-    assert_eq!(line.sent(), Some((Kind::Handshake, r#"{"code":501}"#.into())));
-    assert_eq!(line.closes(), CloseReason::Refused(501));
+fn a_refused_client_gets_the_code_and_what_else_it_is_told() {
+    let more = |json| serde_json::from_str(json).unwrap();
+    let long = format!(r#"{{"msg":"{}"}}"#, "x".repeat(Package::MAX_BODY));
+    for (more, sent) in [
+        (Map::new(), r#"{"code":501}"#),
+        (more(r#"{"msg":"再见😀","code":200}"#), r#"{"code":501,"msg":"再见\ud83d\ude00"}"#),
+        (more(&long), r#"{"code":501}"#),
+    ] {
+        let mut line = line(Config::default());
+        line.receive(&hello("t"));
+        line.event();
+        line.server.refuse(501, &more);
+        assert_eq!(line.sent(), Some((Kind::Handshake, sent.into())));
+        assert_eq!(line.closes(), CloseReason::Refused(501));
+    }
 }
 
 #[test]

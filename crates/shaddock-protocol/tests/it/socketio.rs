@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shaddock_protocol::socketio::{Connector, Limits, Server};
 use shaddock_protocol::{CloseReason, Dialect, Event, Hello, Incoming};
 
@@ -75,7 +75,7 @@ fn the_application_is_asked_before_anything_is_read() {
 fn a_refused_client_is_closed() {
     let mut server = server();
     server.poll_event(Instant::now());
-    server.refuse(501);
+    server.refuse(501, &Map::new());
     assert_eq!(closes(&mut server), CloseReason::Refused(501));
     assert_eq!(server.poll_transmit(), None);
     assert!(say(&mut server, &text(1, "a.b.c", "{}")).is_none());

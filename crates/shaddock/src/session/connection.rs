@@ -281,7 +281,10 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 self.greeting = None;
                 match greeted {
                     Ok(word) => self.dialect.accept(Some(&word), now.into_std()),
-                    Err(code) => self.dialect.refuse(code),
+                    Err(fault) => {
+                        let (code, more) = fault.refusal();
+                        self.dialect.refuse(code, more);
+                    }
                 }
                 continue;
             }

@@ -17,7 +17,7 @@ use crate::lines::Lines;
 async fn who(_: ServerHandle, hello: Hello, peer: Peer) -> Result<Value> {
     match hello.user {
         Some(Value::String(name)) if name != "foe" => Ok(json!({ "by": peer.transport })),
-        _ => Err(Fault::new(403, "a foe")),
+        _ => Err(Fault::new(403, "a foe").with("msg", "no foes")),
     }
 }
 
@@ -121,7 +121,7 @@ async fn a_connector_of_ones_own_has_logins_requests_pushes_and_kicks() {
     assert_eq!(al.ask("connector.a.enter \"al\"").await, r#"{"inside":2}"#);
     assert_eq!(py.hear().await, r#"!onEnter "al""#);
 
-    assert_eq!(Caller::call(&front).await.ask("login foe").await, "go away: 403");
+    assert_eq!(Caller::call(&front).await.ask("login foe").await, "go away: 403 no foes");
     assert_eq!(Caller::call(&front).await.ask("hello").await, "", "no login");
 
     al.say("connector.a.leave \"enough\"").await;

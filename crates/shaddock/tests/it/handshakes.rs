@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use shaddock::connector::Wire as _;
 use shaddock::testing::client::{Client, ConnectError};
 use shaddock::testing::{self, TestApp};
 use shaddock::{Fault, Hello, Msg, Peer, Result, Server, ServerHandle};
@@ -51,6 +52,33 @@ async fn a_client_is_let_in_with_a_word_or_sent_away_with_a_code() {
     assert_eq!(refused(&app, json!(70_000)).await, 500, "no code of a handshake is as long");
     assert_eq!(refused(&app, json!("foe")).await, 500);
     assert_eq!(refused(&app, json!(true)).await, 500, "a panic is a refusal");
+    assert!(app.stop().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_sent_away_is_told_the_fields_of_the_fault_and_never_its_reason() {
+    async fn full(_: ServerHandle, hello: Hello, _: Peer) -> Result<()> {
+        Err(match hello.user {
+            Some(Value::Number(code)) => Fault::new(code.as_i64().unwrap_or(0), "by its number"),
+            _ => Fault::new(503, "the log's").with("msg", "full: come back").with("after", 30),
+        })
+    }
+    let app = start(connector().on_handshake(full)).await;
+    for (user, told) in [
+        ("null", r#"{"code":503,"msg":"full: come back","after":30}"#),
+        ("500", r#"{"code":500}"#),
+        ("200", r#"{"code":500}"#),
+    ] {
+        let mut wire = app.wire("connector-1").await;
+        let hello = format!(r#"{{"sys":{{}},"user":{user}}}"#);
+        wire.send(&format!("\x01\0\0{}{hello}", char::from(hello.len() as u8)).into());
+        wire.flush().await.unwrap();
+        let mut received = Vec::new();
+        while let Some(chunk) = wire.receive().await {
+            received.extend_from_slice(&chunk.unwrap());
+        }
+        assert_eq!(received.split_off(4), told.as_bytes());
+    }
     assert!(app.stop().await);
 }
 

@@ -13,8 +13,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 use shaddock::connector::{
     CloseReason, Connector, Dialect, Encode, EncodeError, Event, Incoming, Listener, Message,
     OpenError, Refusal, Site, Voice, Wire, WireError,
@@ -190,8 +190,9 @@ impl Dialect for Line {
         self.state = State::Accepted;
     }
 
-    fn refuse(&mut self, code: u16) {
-        self.close(CloseReason::Refused(code), Some(format!("go away: {code}\n")));
+    fn refuse(&mut self, code: u16, more: &Map<String, Value>) {
+        let why = more.get("msg").and_then(Value::as_str).unwrap_or_default();
+        self.close(CloseReason::Refused(code), Some(format!("go away: {code} {why}\n")));
     }
 
     fn kick(&mut self, reason: Option<&str>) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::value::to_raw_value;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shaddock_protocol::pomelo::{Config, Connector, Dictionary, Protos, Server, Tables};
 use shaddock_protocol::{CloseReason, Dialect, Event, Hello, Incoming, text};
 
@@ -112,9 +112,9 @@ impl<D: Dialect> App<D> {
         if !self.full {
             self.server.accept(None, self.now);
         } else if hello.client_version.as_deref() == Some("old") {
-            self.server.refuse(501);
+            self.server.refuse(501, &Map::new());
         } else if user.is_some_and(|user| !user["bad"].is_null()) {
-            self.server.refuse(500);
+            self.server.refuse(500, &Map::new());
         } else {
             let seen = user.map(|user| to_raw_value(&json!({ "seen": user })).unwrap());
             self.server.accept(seen.as_deref(), self.now);
