@@ -3,6 +3,7 @@
 mod error;
 mod plan;
 mod start;
+mod tables;
 
 use std::any::{Any, TypeId};
 use std::fmt;
@@ -26,6 +27,8 @@ use crate::telemetry::Telemetry;
 
 pub use error::StartError;
 pub use start::Running;
+pub(crate) use tables::Tables;
+pub use tables::TablesError;
 
 /// An application: its kinds of server, and what they share.
 ///
@@ -67,8 +70,8 @@ pub struct RouteInfo {
     pub route: String,
     /// Its code in the dictionary, if it has one.
     pub code: Option<u16>,
-    /// Whether there is a handler for it; else it is pushed.
-    pub handled: bool,
+    /// What answers it, the path of a function or where a closure is; without it, the route is for pushes.
+    pub handler: Option<String>,
     /// Whether what clients send has a schema.
     pub client_schema: bool,
     /// Whether what servers send has a schema.
@@ -219,6 +222,7 @@ pub struct AppHandle(Arc<Shared>);
 
 struct Shared {
     config: Config,
+    tables: Arc<Tables>,
     /// Every kind of the application, by name.
     kinds: FxHashMap<String, Kind>,
     frontend_kinds: Vec<Kind>,
@@ -267,6 +271,21 @@ impl AppHandle {
         self.0.stopping.is_cancelled()
     }
 
+    /// Reads `dictionary.json`, `clientProtos.json` and `serverProtos.json` again, and says whether that gave clients
+    /// who come from now on anything new. Those who are connected keep what they were given. Blocks while it reads.
+    ///
+    /// The files are looked at every two seconds anyway. Where they are built into the program, nothing is new.
+    ///
+    /// # Errors
+    ///
+    /// If a file is wrong, or gone: all stays as it was.
+    pub fn reload_tables(&self) -> Result<bool, TablesError> {
+        match self.0.config.read_tables()? {
+            Some(files) => self.0.tables.replace(&files),
+            None => Ok(false),
+        }
+    }
+
     /// Has a line shown to whoever started the application, such as an address to open.
     pub fn announce(&self, line: impl Into<String>) {
         lock(&self.0.announcements).push(line.into());
@@ -284,6 +303,10 @@ impl AppHandle {
 
     pub(crate) fn telemetry(&self) -> &Telemetry {
         &self.0.telemetry
+    }
+
+    pub(crate) fn tables(&self) -> &Arc<Tables> {
+        &self.0.tables
     }
 
     pub(crate) fn has_kind(&self, kind: &str) -> bool {

@@ -65,7 +65,7 @@ mod ids;
 mod tasks;
 mod telemetry;
 
-pub use app::{App, AppEvent, AppHandle, Failed, RouteInfo, Running, StartError};
+pub use app::{App, AppEvent, AppHandle, Failed, RouteInfo, Running, StartError, TablesError};
 pub use channel::{Channel, Channels};
 pub use cluster::{Broadcast, Cluster, Endpoint};
 pub use component::Component;

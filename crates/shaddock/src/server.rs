@@ -256,7 +256,13 @@ impl Server {
 
     /// What clients may ask, as `kind.handler.method`.
     pub(crate) fn routes(&self) -> impl Iterator<Item = String> {
-        self.endpoints.iter().map(|(route, _)| format!("{}.{route}", self.kind))
+        self.handlers().map(|(route, _)| route)
+    }
+
+    /// The same, each with the path of what answers it.
+    pub(crate) fn handlers(&self) -> impl Iterator<Item = (String, &'static str)> {
+        let name = |route: &str| format!("{}.{route}", self.kind);
+        self.endpoints.iter().map(move |(route, endpoint)| (name(route), endpoint.name))
     }
 }
 

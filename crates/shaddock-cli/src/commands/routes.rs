@@ -14,20 +14,34 @@ pub(crate) fn routes(app: &App, out: &mut impl Write) -> anyhow::Result<bool> {
 }
 
 fn table(routes: &[RouteInfo]) -> Vec<String> {
-    let width = routes.iter().map(|info| info.route.len()).chain([5]).max().unwrap_or_default();
-    let head = format!("{:width$}   CODE  IS       SCHEMAS", "ROUTE");
-    let line = |info: &RouteInfo| {
-        let code = info.code.map_or("-".to_owned(), |code| code.to_string());
-        let is = if info.handled { "handled" } else { "pushed" };
-        let schemas = match (info.client_schema, info.server_schema) {
-            (true, true) => "client, server",
-            (true, false) => "client",
-            (false, true) => "server",
-            (false, false) => "-",
-        };
-        format!("{:width$}  {code:>5}  {is:7}  {schemas}", info.route)
+    let head = ["ROUTE", "CODE", "DIRECTION", "SCHEMAS", "HANDLER"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(head).chain(routes.iter().map(row)).collect();
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
     };
-    std::iter::once(head).chain(routes.iter().map(line)).collect()
+    let [route, code, direction, schemas] = [0, 1, 2, 3].map(width);
+    let line = |[r, c, d, s, handler]: &[String; 5]| {
+        format!("{r:route$}  {c:>code$}  {d:direction$}  {s:schemas$}  {handler}")
+    };
+    rows.iter().map(line).collect()
+}
+
+fn row(info: &RouteInfo) -> [String; 5] {
+    let schemas = match (info.client_schema, info.server_schema) {
+        (true, true) => "clientProtos.json, serverProtos.json",
+        (true, false) => "clientProtos.json",
+        (false, true) => "serverProtos.json",
+        (false, false) => "-",
+    };
+    // Only what clients send has a schema of theirs.
+    let asked = info.handler.is_some() || info.client_schema;
+    [
+        info.route.clone(),
+        info.code.map_or("-".to_owned(), |code| code.to_string()),
+        if asked { "client to server" } else { "server to client" }.to_owned(),
+        schemas.to_owned(),
+        info.handler.clone().unwrap_or_else(|| "-".to_owned()),
+    ]
 }
 
 #[cfg(test)]
@@ -36,25 +50,24 @@ mod tests {
 
     #[test]
     fn a_table_has_a_line_for_each_route() {
-        let info = |route: &str, code, handled, client_schema, server_schema| RouteInfo {
-            route: route.to_owned(),
-            code,
-            handled,
-            client_schema,
-            server_schema,
+        let info = |route: &str, code, handler: Option<&str>, client_schema, server_schema| {
+            let (route, handler) = (route.to_owned(), handler.map(str::to_owned));
+            RouteInfo { route, code, handler, client_schema, server_schema }
         };
         let routes = [
-            info("chat.chatHandler.send", Some(1), true, true, true),
-            info("gate.gateHandler.queryEntry", None, true, true, false),
-            info("onChat", Some(65535), false, false, true),
-            info("onX", Some(12), false, false, false),
+            info("chat.chatHandler.send", Some(1), Some("chat::send"), true, true),
+            info("gate.gateHandler.queryEntry", None, Some("a closure in chat::app"), true, false),
+            info("gate.gateHandler.queryEntyr", None, None, true, false),
+            info("onChat", Some(65535), None, false, true),
+            info("onX", Some(12), None, false, false),
         ];
         let wanted = "\
-ROUTE                         CODE  IS       SCHEMAS
-chat.chatHandler.send            1  handled  client, server
-gate.gateHandler.queryEntry      -  handled  client
-onChat                       65535  pushed   server
-onX                             12  pushed   -";
+ROUTE                         CODE  DIRECTION         SCHEMAS                               HANDLER
+chat.chatHandler.send            1  client to server  clientProtos.json, serverProtos.json  chat::send
+gate.gateHandler.queryEntry      -  client to server  clientProtos.json                     a closure in chat::app
+gate.gateHandler.queryEntyr      -  client to server  clientProtos.json                     -
+onChat                       65535  server to client  serverProtos.json                     -
+onX                             12  server to client  -                                     -";
         assert_eq!(table(&routes).join("\n"), wanted);
     }
 }

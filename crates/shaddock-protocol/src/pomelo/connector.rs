@@ -1,6 +1,6 @@
 //! What all connections of one connector share.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::handshake::Answers;
@@ -69,9 +69,9 @@ impl Default for Limits {
 }
 
 /// What all connections of one connector share: make it once, and a
-/// [`Server`](super::Server) from it for each client.
+/// [`Server`](super::Server) from it for each client. Clones are the same connector.
 #[derive(Debug, Clone)]
-pub struct Connector(pub(super) Arc<Shared>);
+pub struct Connector(Arc<RwLock<Arc<Shared>>>);
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -96,12 +96,24 @@ impl Connector {
             Some(_) => voice(Strings::Surrogates),
             None => utf8.clone(),
         };
-        Ok(Self(Arc::new(Shared { config, answers, utf8, surrogates })))
+        let shared = Arc::new(Shared { config, answers, utf8, surrogates });
+        Ok(Self(Arc::new(RwLock::new(shared))))
     }
 
-    /// As it was made.
-    pub fn config(&self) -> &Config {
-        &self.0.config
+    /// How clients that come now are treated.
+    pub fn config(&self) -> Config {
+        self.shared().config.clone()
+    }
+
+    /// Treats clients that come from now on as `other` does, with its tables. Those who are here
+    /// notice nothing, and are spoken to in the voices they have.
+    pub fn replace(&self, other: &Self) {
+        let shared = other.shared();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = shared;
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

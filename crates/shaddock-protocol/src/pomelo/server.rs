@@ -62,7 +62,7 @@ enum State {
 impl Server {
     /// The machine of a client that came at `now`.
     pub fn new(connector: &Connector, now: Instant) -> Self {
-        let shared = connector.0.clone();
+        let shared = connector.shared();
         Self {
             voice: shared.utf8.clone(),
             state: State::New,

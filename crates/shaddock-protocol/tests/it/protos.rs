@@ -31,13 +31,30 @@ fn a_schema_that_would_corrupt_messages_is_refused() {
             "on: optional float a: a tag is a number from 0 to 536870911",
         ),
         (r#"{ "on": { "optional float a": 536870912 } }"#, "on: optional float a: a tag is"),
-        (r#"{ "on": 5 }"#, "on: : a message is an object"),
-        ("[]", "the file: : a message is an object"),
-        ("{", "the file: : not JSON: EOF"),
+        (r#"{ "on": 5 }"#, "on: a message is an object"),
+        ("[]", "a message is an object"),
+        ("{", "not JSON: EOF while parsing an object"),
     ] {
         let error = refusal(file);
         assert!(error.starts_with(expected), "{file}\n{error}");
     }
+}
+
+#[test]
+fn what_is_wrong_is_on_a_line() {
+    for (file, line) in [
+        ("{\n\"on\": 5 }", 2),
+        ("[]", 1),
+        ("{\n\n", 3),
+        ("{\n\"on\": {\n\"optional float a\": -1 } }", 3),
+        ("{\n\"on\": {\n\"message A\": {\n\"optional none a\": 1 } } }", 4),
+        ("{\n\"on\": {\"optional float a\": 1,\n\"optional sInt32 a\": 2} }", 3),
+    ] {
+        let error = Protos::parse(file, "{}").unwrap_err();
+        assert_eq!(error.line, Some(line), "{file}\n{error}");
+    }
+    let skipped = Protos::parse("{ \"on\": {\n\n\"a\": 1 } }", "{}").unwrap();
+    assert_eq!(skipped.ignored()[0].line, Some(3));
 }
 
 #[test]
@@ -47,13 +64,15 @@ fn what_pomelo_skips_is_skipped_and_told() {
     } }"#;
     let protos = Protos::parse(file, "{}").unwrap();
     let ignored: Vec<String> = protos.ignored().iter().map(ToString::to_string).collect();
-    let key = "a field is `required`, `optional` or `repeated`, its type, its name";
+    let key =
+        "a field is `required`, `optional` or `repeated`, its type, its name, with a space between";
     assert_eq!(
         ignored,
         [
             format!("on: requred float a: {key}"),
             format!("on: optional float: {key}"),
-            "on: optional float c: tag 3 is taken by a field before".to_owned(),
+            "on: optional float c: tag 3 is taken by a field before: give it another number"
+                .to_owned(),
         ]
     );
     let body = protos.server("on").unwrap().encode(br#"{"a":1,"b":1,"c":1}"#, Strings::Utf8);

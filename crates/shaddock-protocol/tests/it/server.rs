@@ -355,7 +355,7 @@ fn a_refused_client_gets_the_code_and_what_else_it_is_told() {
     let long = format!(r#"{{"msg":"{}"}}"#, "x".repeat(Package::MAX_BODY));
     for (more, sent) in [
         (Map::new(), r#"{"code":501}"#),
-        (more(r#"{"msg":"再见😀","code":200}"#), r#"{"code":501,"msg":"再见\ud83d\ude00"}"#),
+        (more(r#"{"msg":"再见😀","code":200}"#), r#"{"code":501,"msg":"再见\uD83D\uDE00"}"#),
         (more(&long), r#"{"code":501}"#),
     ] {
         let mut line = line(Config::default());

@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use shaddock_cluster::{JoinError, StoreError};
-use shaddock_protocol::pomelo::{DictionaryError, PackageError, SchemaError};
 
+use super::TablesError;
 use crate::config::ConfigError;
 use crate::error::Fault;
 use crate::ids::ServerId;
@@ -23,20 +23,9 @@ pub enum StartError {
     /// A handler or a hook needs something that is not there: a sentence for each.
     #[error("the application can't work:\n  {}", .0.join("\n  "))]
     Missing(Vec<String>),
-    /// The dictionary of routes can't be made.
-    #[error("the dictionary of routes")]
-    Dictionary(#[from] DictionaryError),
-    /// A file of schemas is wrong.
-    #[error("the protobuf schemas of {files}")]
-    Schemas {
-        /// Which files.
-        files: String,
-        /// What is wrong.
-        source: SchemaError,
-    },
-    /// The tables don't fit into a handshake.
-    #[error("dictionary and schemas are too large for a handshake")]
-    Tables(#[from] PackageError),
+    /// The tables that clients are given can't be used.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
     /// A certificate or its key can't be used.
     #[cfg(feature = "tls")]
     #[error("{id} has no certificate to show")]

@@ -9,13 +9,13 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 use shaddock_cluster::memory::Memory;
 use shaddock_cluster::{Engine, Node};
-use shaddock_protocol::pomelo::{Dictionary, DictionaryError, Protos};
 use shaddock_transport::AccessList;
 use shaddock_transport::memory::MemoryConnector;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use super::tables::Tables;
 use super::{App, AppHandle, RouteInfo, Shared, StartError};
 use crate::channel::Channels;
 use crate::channel::push::Pusher;
@@ -45,8 +45,6 @@ const MEMORY_CAPACITY: usize = 64 * 1024;
 pub(super) struct Plan {
     pub(super) app: AppHandle,
     engine: Arc<dyn Engine>,
-    protos: Arc<Protos>,
-    dictionary: Arc<Dictionary>,
     rules: Arc<FxHashMap<Kind, Rule>>,
     definitions: Vec<Arc<Server>>,
     filters: Vec<Arc<dyn Around>>,
@@ -104,16 +102,18 @@ impl App {
     ///
     /// If the dictionary can't be made, or a file of schemas is wrong.
     pub fn routes(&self) -> Result<Vec<RouteInfo>, StartError> {
-        let (dictionary, protos) = (self.dictionary()?, self.protos()?);
-        let handled: Vec<String> = self.servers.iter().flat_map(Server::routes).collect();
-        let mut all = handled.clone();
-        all.extend(self.config.dictionary.iter().cloned());
+        let tables = Tables::new(&self.config, &self.servers)?;
+        let (dictionary, protos) = (tables.dictionary(), tables.protos());
+        let handlers: HashMap<String, &str> =
+            self.servers.iter().flat_map(Server::handlers).collect();
+        let mut all: Vec<String> = handlers.keys().cloned().collect();
+        all.extend(self.config.tables.dictionary.iter().cloned());
         all.extend(protos.routes().map(str::to_owned));
         all.sort();
         all.dedup();
         let info = |route: String| RouteInfo {
             code: dictionary.code(&route),
-            handled: handled.contains(&route),
+            handler: handlers.get(&route).map(|name| readable(name)),
             client_schema: protos.client(&route).is_some(),
             server_schema: protos.server(&route).is_some(),
             route,
@@ -121,27 +121,8 @@ impl App {
         Ok(all.into_iter().map(info).collect())
     }
 
-    /// The codes of the routes of every kind in servers.json, as every front-end has them.
-    fn dictionary(&self) -> Result<Dictionary, DictionaryError> {
-        let configured =
-            |server: &&Server| self.config.servers.iter().any(|entry| entry.kind == server.kind);
-        let routes = self.servers.iter().filter(configured).flat_map(Server::routes);
-        Dictionary::build(routes, self.config.dictionary.iter().cloned())
-    }
-
-    fn protos(&self) -> Result<Protos, StartError> {
-        let (server, client) = (&self.config.server_protos, &self.config.client_protos);
-        let text = |file: &Option<config::Protos>| {
-            file.as_ref().map_or("{}".to_owned(), |file| file.text.clone())
-        };
-        let files: Vec<_> =
-            [server, client].into_iter().flatten().map(|protos| protos.file.as_str()).collect();
-        Protos::parse(&text(server), &text(client))
-            .map_err(|source| StartError::Schemas { files: files.join(" and "), source })
-    }
-
     pub(super) fn plan(self) -> Result<Plan, StartError> {
-        let (protos, dictionary) = (Arc::new(self.protos()?), Arc::new(self.dictionary()?));
+        let tables = Arc::new(Tables::new(&self.config, &self.servers)?);
         let mut kinds = FxHashMap::default();
         let mut frontend_kinds = Vec::new();
         let mut rules = FxHashMap::default();
@@ -172,6 +153,7 @@ impl App {
         let engine = self.engine.unwrap_or_else(|| Memory::new());
         let app = AppHandle(Arc::new(Shared {
             config: self.config,
+            tables,
             kinds,
             frontend_kinds,
             states: self.states,
@@ -187,8 +169,6 @@ impl App {
         Ok(Plan {
             app,
             engine,
-            protos,
-            dictionary,
             rules: Arc::new(rules),
             definitions: self.servers.into_iter().map(Arc::new).collect(),
             filters: self.filters,
@@ -228,8 +208,8 @@ impl Plan {
         let tasks = self.app.tasks().child();
         let telemetry = self.app.telemetry();
         let caller = Caller::new(node.clone(), config.remotes.deadline);
-        let pusher =
-            Pusher::new(caller.clone(), self.protos.clone(), PushMetrics::new(telemetry, &id));
+        let (tables, metrics) = (self.app.tables().clone(), PushMetrics::new(telemetry, &id));
+        let pusher = Pusher::new(caller.clone(), tables, metrics);
         let frontend = if definition.frontend {
             let options = config.frontend(entry)?;
             let access = AccessList::default();
@@ -311,7 +291,7 @@ impl Plan {
                 }
             }
         }
-        let site = Site::new(entry, options, &self.dictionary, &self.protos);
+        let site = Site::new(entry, options, self.app.tables());
         match self.definition(entry).and_then(|server| server.connector.as_ref()) {
             Some(_) if options.connector != config::Connector::Hybrid => mismatch(format!(
                 "there is a `connector`, and the application has its own for servers of kind {}",
@@ -366,6 +346,14 @@ impl Plan {
         let refused =
             |source| StartError::Listen { what: "the metrics page".to_owned(), address, source };
         bound.map(Some).map_err(refused)
+    }
+}
+
+/// The name of a function as a person would say it.
+fn readable(name: &str) -> String {
+    match name.strip_suffix("::{{closure}}") {
+        Some(place) => format!("a closure in {}", place.replace("::{{closure}}", "")),
+        None => name.to_owned(),
     }
 }
 

@@ -19,7 +19,6 @@ use super::plan::InMemory;
 use super::plan::{FrontDoor, Place, report};
 use super::{App, AppHandle, StartError, lock};
 use crate::component::DynComponent;
-#[cfg(feature = "tls")]
 use crate::error::Fault;
 use crate::frontend::Premises;
 use crate::ids::ServerId;
@@ -125,6 +124,9 @@ impl App {
         }
         if let Some(listener) = metrics {
             telemetry::serve(&running.app, listener);
+        }
+        if running.app.config().can_change() {
+            watch_tables(&running.app);
         }
         tracing::info!(servers = running.servers.len(), elapsed = ?begun.elapsed(), "started");
         Ok(running)
@@ -247,7 +249,7 @@ impl RunningServer {
     fn renew(&self, tls: Arc<shaddock_transport::Tls>) {
         let id = self.core.id.clone();
         self.listening.spawn("certificate", async move |stop| {
-            let mut tick = tokio::time::interval(CERTIFICATE_CHECK);
+            let mut tick = tokio::time::interval(FILE_CHECK);
             while stop.run_until_cancelled(tick.tick()).await.is_some() {
                 let tls = tls.clone();
                 let looked = tokio::task::spawn_blocking(move || tls.reload_if_changed()).await;
@@ -270,9 +272,37 @@ impl RunningServer {
     }
 }
 
-/// How often the files of a certificate are looked at.
-#[cfg(feature = "tls")]
-const CERTIFICATE_CHECK: Duration = Duration::from_secs(2);
+/// Looks after the files of the tables.
+fn watch_tables(app: &AppHandle) {
+    let watched = app.clone();
+    app.tasks().spawn("tables", async move |stop| {
+        let mut tick = tokio::time::interval(FILE_CHECK);
+        // What is wrong with them, to say it once.
+        let mut known = None;
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            let app = watched.clone();
+            let read = tokio::task::spawn_blocking(move || app.reload_tables()).await;
+            let wrong = match read {
+                Ok(Ok(changed)) => {
+                    if changed {
+                        tracing::info!("dictionary and schemas were read again, for clients that come from now on");
+                    }
+                    None
+                }
+                // With its causes.
+                Ok(Err(error)) => Some(Fault::from(error).reason().to_owned()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = &wrong && wrong != known {
+                tracing::error!(%error, "dictionary and schemas can't be read again: the old ones stay");
+            }
+            known = wrong;
+        }
+    });
+}
+
+/// How often files that may change are looked at.
+const FILE_CHECK: Duration = Duration::from_secs(2);
 
 /// How long leaving the cluster may take even when the deadline has passed.
 const LAST_WORD: Duration = Duration::from_millis(100);

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shaddock_cluster::Node;
-use shaddock_protocol::pomelo::Protos;
 use shaddock_protocol::text;
 
+use crate::app::Tables;
 use crate::error::{Fault, Result};
 use crate::ids::{ServerId, SessionId};
 use crate::rpc::caller::Caller;
@@ -26,7 +26,7 @@ pub(crate) trait Deliver: Send + Sync {
 #[derive(Clone)]
 pub(crate) struct Pusher {
     caller: Caller,
-    protos: Arc<Protos>,
+    tables: Arc<Tables>,
     metrics: PushMetrics,
     /// The server's own sessions, if it is a front-end: they are reached at once, so that what a
     /// handler pushes to them arrives before its answer.
@@ -34,8 +34,8 @@ pub(crate) struct Pusher {
 }
 
 impl Pusher {
-    pub(crate) fn new(caller: Caller, protos: Arc<Protos>, metrics: PushMetrics) -> Pusher {
-        Pusher { caller, protos, metrics, own: Arc::default() }
+    pub(crate) fn new(caller: Caller, tables: Arc<Tables>, metrics: PushMetrics) -> Pusher {
+        Pusher { caller, tables, metrics, own: Arc::default() }
     }
 
     /// The server's place in the cluster.
@@ -53,7 +53,7 @@ impl Pusher {
         let body = text::to_json(body).map_err(|error| {
             Fault::internal(format!("a push to {route} can't be written: {error}"))
         })?;
-        self.protos.check(route, &body)?;
+        self.tables.check(route, &body)?;
         Ok(body)
     }
 

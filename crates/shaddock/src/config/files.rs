@@ -32,6 +32,8 @@ pub(super) struct File {
 /// A file's part for one environment.
 pub(super) struct Json {
     pub(super) file: String,
+    /// The whole file.
+    pub(super) text: String,
     pub(super) value: Value,
 }
 
@@ -94,7 +96,7 @@ impl Sources<'_> {
 
         if let Value::Object(environments) = &mut value {
             if let Some(ours) = environments.remove(self.environment) {
-                return Ok(Some(Json { file, value: ours }));
+                return Ok(Some(Json { file, text, value: ours }));
             }
             if ["development", "production"].iter().any(|usual| environments.contains_key(*usual)) {
                 return Err(ConfigError::NoEnvironment {
@@ -104,7 +106,7 @@ impl Sources<'_> {
                 });
             }
         }
-        Ok(Some(Json { file, value }))
+        Ok(Some(Json { file, text, value }))
     }
 
     /// As [`json`](Self::json), for a file that an environment may do without.

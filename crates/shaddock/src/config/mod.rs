@@ -47,6 +47,7 @@ mod overrides;
 mod pomelo;
 mod servers;
 mod suggest;
+mod tables;
 
 #[cfg(test)]
 mod tests;
@@ -62,8 +63,9 @@ pub use error::ConfigError;
 pub use frontend::{Certificate, Connector, Frontend, Heartbeat, Rate};
 pub use options::{Limits, Log, Remotes, Requests, Stop};
 pub use overrides::Overrides;
-pub use pomelo::{AdminServer, AdminUser, Cron, Master, Protos, Secret};
+pub use pomelo::{AdminServer, AdminUser, Cron, Master, Secret};
 pub use servers::Server;
+pub use tables::Tables;
 
 /// All that an application is told from outside, read and checked.
 #[derive(Debug, Clone)]
@@ -82,12 +84,8 @@ pub struct Config {
     pub admin_servers: Option<Vec<AdminServer>>,
     /// Jobs with their times.
     pub crons: Vec<Cron>,
-    /// Routes to number after those of the handlers.
-    pub dictionary: Vec<String>,
-    /// Schemas of what clients send.
-    pub client_protos: Option<Protos>,
-    /// Schemas of what servers send.
-    pub server_protos: Option<Protos>,
+    /// What clients are given in the handshake, where it is turned on.
+    pub tables: Tables,
     /// `[requests]`
     pub requests: Requests,
     /// `[remotes]`
@@ -107,8 +105,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// `[frontend]`, `[kind]` and `[server]`, to be laid over one another for each server.
     layers: toml::Table,
-    /// Where paths begin: nowhere, if the files are built in.
-    folder: PathBuf,
+    /// Where paths begin; `None` if the files are built in.
+    folder: Option<PathBuf>,
 }
 
 impl Config {
@@ -155,8 +153,8 @@ impl Config {
         // There are secrets in it, which nobody should see who has a configuration formatted.
         layers.remove("cluster");
         let folder = match files {
-            Files::Folder(folder) => folder.to_owned(),
-            Files::Embedded(_) => PathBuf::new(),
+            Files::Folder(folder) => Some(folder.to_owned()),
+            Files::Embedded(_) => None,
         };
         let servers = servers::read(&mut sources)?;
         let master = pomelo::master(&mut sources)?;
@@ -166,9 +164,7 @@ impl Config {
             admin_users: pomelo::admin_users(&mut sources)?,
             admin_servers: pomelo::admin_servers(&mut sources, &servers)?,
             crons: pomelo::crons(&mut sources, &servers)?,
-            dictionary: pomelo::dictionary(&mut sources)?,
-            client_protos: pomelo::protos(&sources, "clientProtos.json")?,
-            server_protos: pomelo::protos(&sources, "serverProtos.json")?,
+            tables: tables::read(&mut sources)?,
             metrics: (options.metrics.bind)
                 .or(master.as_ref().map(Master::listen))
                 .filter(|_| options.metrics.enabled),
@@ -177,7 +173,7 @@ impl Config {
             requests: options.requests,
             remotes: options.remotes,
             stop: options.stop,
-            cluster: options.cluster.resolve(&folder)?,
+            cluster: options.cluster.resolve(folder.as_deref().unwrap_or(Path::new("")))?,
             log: options.log,
             app: options.app,
             warnings: Vec::new(),
@@ -210,7 +206,30 @@ impl Config {
     /// If its options do not fit together. Those of the servers that were read do, so this can only be
     /// for a server that was made or changed since.
     pub fn frontend(&self, server: &Server) -> Result<Frontend, ConfigError> {
-        frontend::resolve(&self.layers, &self.folder, server)
+        let folder = self.folder.as_deref().unwrap_or(Path::new(""));
+        frontend::resolve(&self.layers, folder, server)
+    }
+
+    /// Whether it was read from files.
+    pub(crate) fn can_change(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Reads the files of the tables as they are now; `None` if they are built in, and can't change.
+    ///
+    /// # Errors
+    ///
+    /// If anything in them is wrong, or one that was there is gone.
+    pub fn read_tables(&self) -> Result<Option<Tables>, ConfigError> {
+        let Some(folder) = &self.folder else {
+            return Ok(None);
+        };
+        let (files, environment) = (Files::Folder(folder), self.environment.as_str());
+        let tables = tables::read(&mut Sources { files, environment, warnings: Vec::new() })?;
+        match self.tables.files.iter().find(|file| !tables.files.contains(file)) {
+            Some(gone) => Err(ConfigError::invalid(gone, "it was there, and is not any more")),
+            None => Ok(Some(tables)),
+        }
     }
 }
 

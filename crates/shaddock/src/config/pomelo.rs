@@ -5,10 +5,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::entry::Entry;
-use super::files::{File, Sources};
+use super::files::Sources;
 use super::{ConfigError, Server};
 
 /// `master.json`, and each stand-by master of `masterha.json`.
@@ -88,15 +87,6 @@ pub struct Cron {
     pub action: String,
     /// Whether one server of the cluster runs it, rather than each of the kind.
     pub once: bool,
-}
-
-/// `clientProtos.json` or `serverProtos.json`, still to be parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Protos {
-    /// The file, as a person would name it.
-    pub file: String,
-    /// What is in it.
-    pub text: String,
 }
 
 pub(super) fn master(sources: &mut Sources<'_>) -> Result<Option<Master>, ConfigError> {
@@ -227,29 +217,6 @@ fn cron(entry: &Entry, kind: &str) -> Result<Cron, ConfigError> {
         }
         _ => Err(entry.error(format!("`action` is {:?}, it should be `file.method`", cron.action))),
     }
-}
-
-/// The routes of `dictionary.json`. A file that is no list, such as `{}`, adds none.
-pub(super) fn dictionary(sources: &mut Sources<'_>) -> Result<Vec<String>, ConfigError> {
-    let Some(json) = sources.optional_json("dictionary.json")? else {
-        return Ok(Vec::new());
-    };
-    match json.value {
-        Value::Object(map) if map.is_empty() => Ok(Vec::new()),
-        Value::Array(routes) => routes
-            .into_iter()
-            .map(|route| match route {
-                Value::String(route) if !route.is_empty() => Ok(route),
-                other => Err(ConfigError::invalid(&json.file, format!("{other} is no route"))),
-            })
-            .collect(),
-        _ => Err(ConfigError::invalid(json.file, "should be a list of routes")),
-    }
-}
-
-pub(super) fn protos(sources: &Sources<'_>, name: &str) -> Result<Option<Protos>, ConfigError> {
-    let file = sources.find(name)?;
-    Ok(file.map(|File { name, text }| Protos { file: name, text }))
 }
 
 /// Files that are pomelo's and have no meaning here.

@@ -4,12 +4,12 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use shaddock_protocol::pomelo::{self, Dictionary, Limits, Protos, Tables};
+use shaddock_protocol::pomelo::{self, Limits};
 #[cfg(feature = "tls")]
 use shaddock_transport::Tls;
 use shaddock_transport::{HybridConfig, Proxies};
 
-use crate::app::StartError;
+use crate::app::{StartError, Tables, TablesError};
 use crate::config;
 
 /// Where a connector is to work: one front-end, with its options and tables.
@@ -17,8 +17,7 @@ use crate::config;
 pub struct Site<'a> {
     entry: &'a config::Server,
     options: &'a config::Frontend,
-    dictionary: &'a Arc<Dictionary>,
-    protos: &'a Arc<Protos>,
+    tables: &'a Tables,
     /// What was read for it.
     #[cfg(feature = "tls")]
     certificates: RefCell<Vec<Arc<Tls>>>,
@@ -28,14 +27,12 @@ impl<'a> Site<'a> {
     pub(crate) fn new(
         entry: &'a config::Server,
         options: &'a config::Frontend,
-        dictionary: &'a Arc<Dictionary>,
-        protos: &'a Arc<Protos>,
+        tables: &'a Tables,
     ) -> Site<'a> {
         Site {
             entry,
             options,
-            dictionary,
-            protos,
+            tables,
             #[cfg(feature = "tls")]
             certificates: RefCell::default(),
         }
@@ -53,14 +50,16 @@ impl<'a> Site<'a> {
 
     /// What clients of pomelo speak, as the options say: with their tables, heartbeats and limits.
     ///
+    /// Whoever connects when the files of the tables have changed gets new ones.
+    ///
     /// # Errors
     ///
     /// When the tables don't fit into a handshake.
     pub fn pomelo(&self) -> Result<pomelo::Connector, StartError> {
         let options = self.options;
-        let tables = Tables {
-            dictionary: options.use_dict.then(|| self.dictionary.clone()),
-            protos: options.use_protobuf.then(|| self.protos.clone()),
+        let tables = pomelo::Tables {
+            dictionary: options.use_dict.then(|| self.tables.dictionary()),
+            protos: options.use_protobuf.then(|| self.tables.protos()),
         };
         let config = pomelo::Config {
             heartbeat: options.heartbeat.map(|heartbeat| heartbeat.interval),
@@ -76,7 +75,9 @@ impl<'a> Site<'a> {
             #[cfg(feature = "crypto")]
             signed: options.use_crypto,
         };
-        Ok(pomelo::Connector::new(config)?)
+        let connector = pomelo::Connector::new(config).map_err(TablesError::TooLarge)?;
+        self.tables.follow(connector.clone());
+        Ok(connector)
     }
 
     /// How to listen for WebSocket and TCP, as the options say: in TLS, behind proxies, for pages of some origins.

@@ -163,7 +163,11 @@ pub trait IntoEndpoint<Args> {
 
 impl<Args: 'static, H: Handler<Args>> IntoEndpoint<Args> for H {
     fn into_endpoint(self) -> Endpoint {
-        Endpoint { run: Arc::new(Erased(self, PhantomData)), limit: None }
+        Endpoint {
+            name: std::any::type_name::<H>(),
+            run: Arc::new(Erased(self, PhantomData)),
+            limit: None,
+        }
     }
 }
 
@@ -175,6 +179,7 @@ pub struct ConcurrentArgs<Args>(PhantomData<fn(Args)>);
 impl<Args: 'static, H: Handler<Args>> IntoEndpoint<ConcurrentArgs<Args>> for Concurrent<H, Args> {
     fn into_endpoint(self) -> Endpoint {
         Endpoint {
+            name: std::any::type_name::<H>(),
             run: Arc::new(Erased(self.handler, PhantomData)),
             limit: Some(self.limit.max(1)),
         }
@@ -184,6 +189,8 @@ impl<Args: 'static, H: Handler<Args>> IntoEndpoint<ConcurrentArgs<Args>> for Con
 /// A handler without its types.
 #[derive(Clone)]
 pub struct Endpoint {
+    /// The path of the function, for people.
+    pub(crate) name: &'static str,
     pub(crate) run: Arc<dyn Run>,
     /// How many may run at once on one server, in any order; without a limit, one for each session.
     pub(crate) limit: Option<usize>,

@@ -124,7 +124,7 @@ async fn a_connector_of_ones_own_has_logins_requests_pushes_and_kicks() {
     assert_eq!(Caller::call(&front).await.ask("login foe").await, "go away: 403 no foes");
     assert_eq!(Caller::call(&front).await.ask("hello").await, "", "no login");
 
-    al.say("connector.a.leave \"enough\"").await;
+    assert_eq!(al.ask("connector.a.leave \"enough\"").await, "{}");
     assert_eq!(al.hear().await, "bye: enough");
     assert_eq!(al.hear().await, "");
     assert_eq!(front.closed.recv().await.unwrap(), "al", "the close hook ran");

@@ -29,4 +29,5 @@ mod start;
 mod stop;
 
 mod raw;
+mod reloading;
 mod waits;

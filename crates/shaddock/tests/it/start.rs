@@ -3,7 +3,7 @@
 use serde_json::json;
 use shaddock::config::{Config, Overrides};
 use shaddock::testing::{self, TestApp};
-use shaddock::{App, Result, Rpc, Server, StartError, State};
+use shaddock::{App, Result, Rpc, Server, State};
 
 use crate::lines::Lines;
 use crate::remotes::{Work, WorkClient, Worker};
@@ -177,24 +177,20 @@ async fn only_servers_of_the_configuration_can_be_chosen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn schemas_that_are_wrong_are_named_by_their_file() {
-    let servers = json!({ "development": { "connector": [
+async fn a_dictionary_has_no_more_routes_than_there_are_codes() {
+    let servers = json!({ "connector": [
         { "id": "connector-1", "host": "127.0.0.1", "clientPort": 3050, "frontend": true },
-    ] } });
-    let servers = servers.to_string();
-    let files = [
-        ("servers.json", servers.as_str()),
-        ("serverProtos.json", r#"{ "onAdd": { "required nonsense x": 1 } }"#),
-    ];
+    ] });
+    let routes: Vec<String> = (0..65_535).map(|number| format!("on{number}")).collect();
+    let (servers, routes) = (servers.to_string(), json!(routes).to_string());
+    let files = [("servers.json", servers.as_str()), ("dictionary.json", routes.as_str())];
     let config = Config::embedded(&files, Some("development"), &Overrides::default()).unwrap();
-    let error = TestApp::try_start(App::new(config).server(connector())).await.unwrap_err();
-    assert!(matches!(error, StartError::Schemas { .. }), "{error}");
-    let source = std::error::Error::source(&error).expect("what is wrong").to_string();
-    let text = format!("{error}: {source}");
-    assert!(
-        ["serverProtos.json", "onAdd", "nonsense"].iter().all(|part| text.contains(part)),
-        "{text}"
+    let one_more = || App::new(config.clone()).server(connector().on("a.one", handler));
+    assert_eq!(
+        refused(one_more).await,
+        "the routes of handlers and of dictionary.json can't be numbered: a dictionary of 65536 routes, where 65535 are allowed"
     );
+    TestApp::start(App::new(config.clone()).server(connector())).await;
 }
 
 #[tokio::test(start_paused = true)]

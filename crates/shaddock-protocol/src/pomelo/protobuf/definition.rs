@@ -1,7 +1,10 @@
 //! Schemas as they are written: in files, and in handshakes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 /// One message type.
@@ -19,6 +22,8 @@ pub(super) struct Field {
     pub(super) rule: Rule,
     pub(super) kind: String,
     pub(super) tag: u32,
+    /// Of the file.
+    pub(super) line: Option<usize>,
 }
 
 /// How often a field may be there.
@@ -30,12 +35,13 @@ pub(super) enum Rule {
 }
 
 /// What is wrong with a schema, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}: {field}: {fault}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaError {
-    /// The message: its route, and the nested types that lead to it.
+    /// The line of the file, counted from 1.
+    pub line: Option<usize>,
+    /// The message: its route, and the nested types that lead to it. Empty for the whole file.
     pub message: String,
-    /// The key of the field as the file has it.
+    /// The key of the field as the file has it. Empty for the whole message.
     pub field: String,
     /// What is wrong.
     pub fault: SchemaFault,
@@ -49,19 +55,21 @@ pub enum SchemaFault {
     #[error("not JSON: {0}")]
     Json(String),
     /// A message is not a JSON object.
-    #[error("a message is an object of fields")]
+    #[error("a message is an object of fields, such as {{\"required string msg\": 1}}")]
     Message,
     /// A key is not `option type name` or `message Name`.
-    #[error("a field is `required`, `optional` or `repeated`, its type, its name")]
+    #[error(
+        "a field is `required`, `optional` or `repeated`, its type, its name, with a space between"
+    )]
     Key,
     /// The tag is not a number that fits.
     #[error("a tag is a number from 0 to {MAX_TAG}")]
     Tag,
     /// Another field has this tag.
-    #[error("tag {0} is taken by a field before")]
+    #[error("tag {0} is taken by a field before: give it another number")]
     TakenTag(u32),
     /// Another field has this name, or the handshake needs it for itself.
-    #[error("the name {0} is taken")]
+    #[error("the name {0} is taken: give it another")]
     TakenName(String),
     /// Nothing tells how to write this type.
     #[error(
@@ -69,6 +77,25 @@ pub enum SchemaFault {
          nested in this very message, and those at the top of the file"
     )]
     UnknownType(String),
+}
+
+impl fmt::Display for SchemaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for place in [&self.message, &self.field] {
+            if !place.is_empty() {
+                write!(f, "{place}: ")?;
+            }
+        }
+        self.fault.fmt(f)
+    }
+}
+
+impl std::error::Error for SchemaError {}
+
+impl SchemaError {
+    fn on_line(self, line: usize) -> Self {
+        Self { line: Some(line), ..self }
+    }
 }
 
 /// The largest tag: with a wire type it fits 32 bits.
@@ -79,60 +106,123 @@ pub(super) fn parse_file(
     text: &str,
     ignored: &mut Vec<SchemaError>,
 ) -> Result<Vec<Definition>, SchemaError> {
-    let error = |fault| fault_at("the file", "", fault);
-    match serde_json::from_str(text) {
-        Ok(Value::Object(messages)) => messages
-            .iter()
-            .map(|(name, fields)| parse_message(name, name, fields, ignored))
-            .collect(),
-        Ok(_) => Err(error(SchemaFault::Message)),
-        Err(cause) => Err(error(SchemaFault::Json(cause.to_string()))),
+    let mut file = File { text, ignored };
+    let whole = match serde_json::from_str::<&RawValue>(text) {
+        Ok(whole) => whole,
+        Err(cause) => {
+            let fault = SchemaFault::Json(reason(&cause));
+            return Err(fault_at("", "", fault).on_line(cause.line()));
+        }
+    };
+    let mut messages = Vec::new();
+    for (name, fields) in file.members("", whole)? {
+        messages.push(file.message(&name, &name, fields)?);
+    }
+    Ok(messages)
+}
+
+/// A file that is being read.
+struct File<'a> {
+    text: &'a str,
+    ignored: &'a mut Vec<SchemaError>,
+}
+
+impl<'a> File<'a> {
+    fn message(
+        &mut self,
+        name: &str,
+        path: &str,
+        fields: &'a RawValue,
+    ) -> Result<Definition, SchemaError> {
+        let mut message = Definition { name: name.to_owned(), ..Definition::default() };
+        for (key, value) in self.members(path, fields)? {
+            let line = self.line(value);
+            let fault = |fault| fault_at(path, &key, fault).on_line(line);
+            let words: Vec<&str> = key.split(' ').collect();
+            let (rule, kind, name) = match words[..] {
+                ["message", name] => {
+                    let path = format!("{path}.{name}");
+                    message.nested.push(self.message(name, &path, value)?);
+                    continue;
+                }
+                [rule, kind, name] if let Some(rule) = Rule::parse(rule) => (rule, kind, name),
+                _ => {
+                    self.ignored.push(fault(SchemaFault::Key));
+                    continue;
+                }
+            };
+            let tag = serde_json::from_str(value.get()).ok().as_ref().and_then(parse_tag);
+            let tag = tag.ok_or_else(|| fault(SchemaFault::Tag))?;
+            if message.fields.iter().any(|field| field.tag == tag) {
+                // The original drops all such fields but those with tag 0, which it mixes up.
+                if tag == 0 {
+                    return Err(fault(SchemaFault::TakenTag(tag)));
+                }
+                self.ignored.push(fault(SchemaFault::TakenTag(tag)));
+                continue;
+            }
+            let (name, kind) = (name.to_owned(), kind.to_owned());
+            let field = Field { name, rule, kind, tag, line: Some(line) };
+            message.push(path, &key, field)?;
+        }
+        Ok(message)
+    }
+
+    /// The members of an object, in order; of those with one name the last, as JavaScript has it.
+    fn members(
+        &self,
+        path: &str,
+        object: &'a RawValue,
+    ) -> Result<Vec<(String, &'a RawValue)>, SchemaError> {
+        match serde_json::from_str(object.get()) {
+            Ok(Members(members)) => Ok(members),
+            Err(_) => Err(fault_at(path, "", SchemaFault::Message).on_line(self.line(object))),
+        }
+    }
+
+    /// The line on which `part` of the text begins, counted from 1.
+    fn line(&self, part: &RawValue) -> usize {
+        let start = part.get().as_ptr().addr().wrapping_sub(self.text.as_ptr().addr());
+        let before = self.text.get(..start).unwrap_or_default();
+        1 + before.matches('\n').count()
     }
 }
 
-fn parse_message(
-    name: &str,
-    path: &str,
-    fields: &Value,
-    ignored: &mut Vec<SchemaError>,
-) -> Result<Definition, SchemaError> {
-    let Value::Object(fields) = fields else {
-        return Err(fault_at(path, "", SchemaFault::Message));
-    };
-    let mut message = Definition { name: name.to_owned(), ..Definition::default() };
-    for (key, value) in fields {
-        let words: Vec<&str> = key.split(' ').collect();
-        let (rule, kind, name) = match words[..] {
-            ["message", name] => {
-                let path = format!("{path}.{name}");
-                message.nested.push(parse_message(name, &path, value, ignored)?);
-                continue;
+/// The members of an object, where they are.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
             }
-            [rule, kind, name] if let Some(rule) = Rule::parse(rule) => (rule, kind, name),
-            _ => {
-                ignored.push(fault_at(path, key, SchemaFault::Key));
-                continue;
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members: Vec<(String, &RawValue)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    match members.iter_mut().find(|(other, _)| *other == name) {
+                        Some((_, other)) => *other = value,
+                        None => members.push((name, value)),
+                    }
+                }
+                Ok(Members(members))
             }
-        };
-        let Some(tag) = parse_tag(value) else {
-            return Err(fault_at(path, key, SchemaFault::Tag));
-        };
-        if message.fields.iter().any(|field| field.tag == tag) {
-            let fault = fault_at(path, key, SchemaFault::TakenTag(tag));
-            // The original drops all such fields but those with tag 0, which it mixes up.
-            if tag == 0 {
-                return Err(fault);
-            }
-            ignored.push(fault);
-            continue;
         }
-        message.push(
-            path,
-            key,
-            Field { name: name.to_owned(), rule, kind: kind.to_owned(), tag },
-        )?;
+
+        deserializer.deserialize_map(Object)
     }
-    Ok(message)
+}
+
+/// What serde_json says, without the place, which we say ourselves.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
 }
 
 /// Reads what a handshake carries: `"x": {"option": "required", "type": "uInt32", "tag": 1}`.
@@ -165,7 +255,8 @@ fn parse_nested(path: &str, messages: &Value) -> Result<Vec<Definition>, SchemaE
                     if message.fields.iter().any(|field| field.tag == tag) {
                         return Err(fault_at(name, key, SchemaFault::TakenTag(tag)));
                     }
-                    let field = Field { name: key.clone(), rule, kind: kind.to_owned(), tag };
+                    let field =
+                        Field { name: key.clone(), rule, kind: kind.to_owned(), tag, line: None };
                     message.push(name, key, field)?;
                 }
             }
@@ -188,7 +279,11 @@ impl Definition {
         let taken = self.fields.iter().any(|other| other.name == field.name)
             || ["__messages", "__tags"].contains(&&*field.name);
         if taken {
-            return Err(fault_at(path, key, SchemaFault::TakenName(field.name)));
+            let line = field.line;
+            return Err(SchemaError {
+                line,
+                ..fault_at(path, key, SchemaFault::TakenName(field.name))
+            });
         }
         self.fields.push(field);
         Ok(())
@@ -196,7 +291,7 @@ impl Definition {
 
     fn to_value(&self) -> Value {
         let mut members = Map::new();
-        for Field { name, rule, kind, tag } in &self.fields {
+        for Field { name, rule, kind, tag, line: _ } in &self.fields {
             let member = json!({ "option": rule.as_str(), "type": kind, "tag": tag });
             members.insert(name.clone(), member);
         }
@@ -231,7 +326,7 @@ impl Rule {
 }
 
 pub(super) fn fault_at(message: &str, field: &str, fault: SchemaFault) -> SchemaError {
-    SchemaError { message: message.to_owned(), field: field.to_owned(), fault }
+    SchemaError { line: None, message: message.to_owned(), field: field.to_owned(), fault }
 }
 
 fn parse_tag(value: &Value) -> Option<u32> {

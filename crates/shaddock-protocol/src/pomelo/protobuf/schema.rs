@@ -80,7 +80,8 @@ impl Schemas {
                             Some(index) => Kind::Message(*index),
                             None => {
                                 let fault = SchemaFault::UnknownType(name.to_owned());
-                                return Err(fault_at(path, &field.name, fault));
+                                let error = fault_at(path, &field.name, fault);
+                                return Err(SchemaError { line: field.line, ..error });
                             }
                         },
                     };

@@ -208,9 +208,8 @@ fn the_rest_is_read() {
     assert_eq!(config.metrics, Some("127.0.0.1:3005".parse().unwrap()));
     assert_eq!(config.admin_users[0].password.expose(), "pw");
     assert_eq!(config.admin_servers.as_ref().unwrap().len(), 2);
-    assert_eq!(config.dictionary, ["onChat", "onAdd"]);
-    assert_eq!(config.server_protos.as_ref().unwrap().text, "{}");
-    assert_eq!(config.client_protos, None);
+    assert_eq!(config.tables.dictionary, ["onChat", "onAdd"]);
+    assert_eq!(config.tables.files, ["built-in dictionary.json", "built-in serverProtos.json"]);
     assert_eq!(config.stand_by_masters[0].port, 3006);
     assert!(config.crons[0].once);
     assert_eq!(config.crons[1].server.as_deref(), Some("chat-9"));
@@ -236,8 +235,11 @@ fn the_rest_is_checked() {
             "[0]: `level` is missing",
         ),
         ("adminServer.json", r#"[{"type": "chat"}]"#, "[0]: `token` is missing"),
-        ("dictionary.json", r#"{"onChat": 1}"#, "should be a list of routes"),
-        ("dictionary.json", "[3]", "3 is no route"),
+        (
+            "dictionary.json",
+            r#"{"onChat": 1}"#,
+            "should be a list of routes, such as [\"onChat\", \"onLeave\"]",
+        ),
         ("crons.json", r#"{"chat": 3}"#, "`chat` should be a list"),
         (
             "crons.json",
@@ -261,7 +263,60 @@ fn the_rest_is_checked() {
 #[test]
 fn a_dictionary_of_no_routes_may_be_an_object() {
     let config = with(&[("servers.json", SERVERS), ("dictionary.json", "{}")]);
-    assert_eq!(config.dictionary, [""; 0]);
+    assert_eq!(config.tables.dictionary, [""; 0]);
+}
+
+#[test]
+fn what_is_wrong_with_tables_is_said_with_file_and_line() {
+    let long = format!("[\"onAdd\",\n\"{}\"]", "x".repeat(256));
+    for (file, text, sentence) in [
+        ("dictionary.json", "[\n\"onAdd\",\n3]", "3: 3 is no route, which is a text such as"),
+        ("dictionary.json", "{\"development\": [\n\"\"]}", "2: \"\" is no route, which"),
+        ("dictionary.json", &long, "2: a route of 256 bytes, where 255 are allowed: xxx"),
+        ("dictionary.json", "[\n\"onAdd\"", "2:7: EOF while parsing a list"),
+        ("serverProtos.json", "{\n{", "2: not JSON: key must be a string"),
+        ("serverProtos.json", "[]", "1: a message is an object of fields, such as {\"required"),
+        ("serverProtos.json", "{\"on\":\n5}", "2: on: a message is an object of fields"),
+        (
+            "serverProtos.json",
+            "{\"on\": {\n\"required text x\": 1 } }",
+            "2: on: x: no type is called text: there are uInt32,",
+        ),
+        (
+            "clientProtos.json",
+            "{\"a.b.c\": {\n\"required string x\": \"1\" } }",
+            "2: a.b.c: required string x: a tag is a number from 0 to",
+        ),
+        (
+            "clientProtos.json",
+            "{\"a.b.c\": {\"required string x\": 1,\n\"required float x\": 2 } }",
+            "2: a.b.c: required float x: the name x is taken: give it another",
+        ),
+    ] {
+        let error = error(&[("servers.json", SERVERS), (file, text)]);
+        let expected = format!("built-in {file}:{sentence}");
+        assert!(error.starts_with(&expected), "{error}\n{expected}");
+    }
+}
+
+#[test]
+fn what_pomelo_passes_over_in_tables_is_a_warning_with_file_and_line() {
+    let config = with(&[
+        ("servers.json", SERVERS),
+        ("dictionary.json", "[\"onAdd\", \"onLeave\",\n\"onAdd\"]"),
+        (
+            "clientProtos.json",
+            "{\"a.b.c\": {\n\"required string x\": 1,\n\"required float y\": 1, \"z\": 2 } }",
+        ),
+    ]);
+    assert_eq!(
+        config.warnings,
+        [
+            "built-in dictionary.json:2: onAdd is in the list twice: clients may use either code, and it is pushed with the later",
+            "built-in clientProtos.json:3: not used: a.b.c: required float y: tag 1 is taken by a field before: give it another number",
+            "built-in clientProtos.json:3: not used: a.b.c: z: a field is `required`, `optional` or `repeated`, its type, its name, with a space between",
+        ]
+    );
 }
 
 #[test]
