@@ -67,7 +67,7 @@ mod wire;
 pub use connect::connect_tls;
 pub use connect::{ConnectError, connect_tcp, connect_websocket};
 pub use hybrid::{Hybrid, HybridConfig, HybridIncoming, HybridWire, Socket};
-pub use listener::{Incoming, Listener, OpenError};
+pub use listener::{Incoming, Listener, Losses, OpenError};
 pub use networks::{AccessList, Network, NetworkError, Networks};
 pub use proxy::{Forwarding, Proxies};
 #[cfg(feature = "socketio")]

@@ -1,6 +1,6 @@
 //! Where wires come from.
 
-use std::{future::Future, io, net::SocketAddr};
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use crate::Wire;
 
@@ -18,6 +18,17 @@ pub trait Listener: Send + 'static {
     ///
     /// When the process can't accept now, mostly because it has too many files open: wait a little and call again.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Incoming>> + Send;
+
+    /// What counts the losses, where something may be lost and its connection goes on.
+    fn losses(&self) -> Option<Arc<dyn Losses>> {
+        None
+    }
+}
+
+/// Counts what was lost at a listener since it took its address, for metrics.
+pub trait Losses: Send + Sync + 'static {
+    /// How much was lost, by reason: each a word of small letters and `_`.
+    fn counts(&self) -> Vec<(&'static str, u64)>;
 }
 
 /// A connection of which nothing was read. Drop it to close it.

@@ -74,7 +74,7 @@ pub use shaddock_protocol::{
     CloseReason, Dialect, Encode, EncodeError, Event, Incoming as Message, Refusal, Voice,
 };
 pub use shaddock_transport::{
-    Hybrid, HybridConfig, Incoming, Listener, OpenError, Wire, WireError,
+    Hybrid, HybridConfig, Incoming, Listener, Losses, OpenError, Wire, WireError,
 };
 pub use site::Site;
 

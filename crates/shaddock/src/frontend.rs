@@ -57,6 +57,10 @@ impl<C: Connector> Door<C> {
 
     /// Accepts until the server stops listening.
     pub(crate) fn open<L: Listener>(self: Arc<Self>, mut listener: L) {
+        if let Some(losses) = listener.losses() {
+            // A door is opened once.
+            let _ = self.premises.frontend.losses.set(losses);
+        }
         let listening = self.premises.listening.clone();
         listening.spawn("door", async move |stop| {
             while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {

@@ -144,8 +144,12 @@ impl Core {
                 };
                 through(&filters, &endpoint.run, request).await
             };
-            match core.within(deadline, run).await {
-                Ok(Reply(body)) => body,
+            let answered = core.within(deadline, run).await.and_then(|Reply(body)| {
+                core.app.tables().check(route.as_str(), &body)?;
+                Ok(body)
+            });
+            match answered {
+                Ok(body) => body,
                 Err(fault) => core.fault_body(fault, &route, &session),
             }
         }

@@ -349,6 +349,12 @@ impl ServerHandle {
         self.0.frontend.as_ref().map(|frontend| &frontend.access)
     }
 
+    /// What was lost on the way to and from its clients, by reason.
+    pub(crate) fn losses(&self) -> Vec<(&'static str, u64)> {
+        let losses = self.0.frontend.as_ref().and_then(|frontend| frontend.losses.get());
+        losses.map_or_else(Vec::new, |losses| losses.counts())
+    }
+
     /// How many sessions it holds, if it is a front-end.
     pub fn session_count(&self) -> usize {
         self.0.frontend.as_ref().map_or(0, |frontend| frontend.table.len())

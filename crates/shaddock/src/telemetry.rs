@@ -60,6 +60,10 @@ impl Telemetry {
             let gauge = |name, value: usize| self.gauge(name, labels()).set(value as f64);
             gauge("shaddock_calls_waiting", stats.waiting);
             gauge("shaddock_channels", server.channels().count());
+            for (reason, count) in server.losses() {
+                let labels = format!("{},reason=\"{reason}\"", labels());
+                self.counter("shaddock_lost_datagrams_total", labels).absolute(count);
+            }
             self.counter("shaddock_stale_messages_total", labels()).absolute(stats.stale);
             self.counter("shaddock_unreadable_messages_total", labels()).absolute(stats.unreadable);
         }

@@ -17,10 +17,13 @@ use crate::{
     websocket::{End, FrameReader, FrameWriter, Opcode, Received, Role, Violation},
 };
 
-/// A WebSocket or raw bytes over a stream such as a socket.
+/// A WebSocket or raw bytes over a stream: what a [`Hybrid`](crate::Hybrid) gives, and what clients connect by.
+///
+/// Over a WebSocket each chunk that is sent is one binary message; what is received may be binary or text, and comes as
+/// it arrives, also in parts of a message. Over raw bytes chunks may arrive joined or cut.
 ///
 /// While nothing is on its way it holds no buffer: reads go through one that the thread's wires share, and the write
-/// buffer is given back when it is empty.
+/// buffer is given back when it is empty. TLS keeps buffers of its own.
 #[derive(Debug)]
 pub struct HybridWire<S = Socket> {
     stream: S,

@@ -18,7 +18,7 @@ use tokio::net::{ToSocketAddrs, UdpSocket};
 
 use self::clients::Clients;
 pub use self::wire::UdpWire;
-use crate::{Incoming, Listener, OpenError};
+use crate::{Incoming, Listener, Losses, OpenError};
 
 /// Listens on a port for datagrams. A connection is an address and port that sends them; each datagram is one chunk.
 ///
@@ -137,6 +137,18 @@ impl Listener for UdpListener {
                 return Ok(UdpIncoming(UdpWire::new(self.shared.clone(), client)));
             }
         }
+    }
+
+    fn losses(&self) -> Option<Arc<dyn Losses>> {
+        Some(self.shared.losses.clone())
+    }
+}
+
+impl Losses for UdpLosses {
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        let counts =
+            [("unread", self.unread()), ("too_long", self.too_long()), ("unsent", self.unsent())];
+        counts.to_vec()
     }
 }
 

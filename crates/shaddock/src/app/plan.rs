@@ -224,6 +224,7 @@ impl Plan {
                 metrics: FrontendMetrics::new(telemetry, &id),
                 seldom: Seldom::default(),
                 access,
+                losses: OnceLock::new(),
             });
             let own: Weak<Frontend> = Arc::downgrade(&frontend);
             pusher.deliver_own(own);

@@ -1,6 +1,6 @@
 //! The tables of an application, which may be read again while it runs.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use shaddock_protocol::pomelo::{
     self, BodyError, Dictionary, DictionaryError, PackageError, Protos,
@@ -22,7 +22,7 @@ pub(crate) struct Tables {
     connectors: Mutex<Vec<pomelo::Connector>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Now {
     dictionary: Arc<Dictionary>,
     protos: Arc<Protos>,
@@ -54,16 +54,16 @@ impl Tables {
     }
 
     pub(crate) fn dictionary(&self) -> Arc<Dictionary> {
-        self.now().dictionary
+        self.read().dictionary.clone()
     }
 
     pub(crate) fn protos(&self) -> Arc<Protos> {
-        self.now().protos
+        self.read().protos.clone()
     }
 
     /// Whether a push or an answer fits the schema of its route, if there is one.
     pub(crate) fn check(&self, route: &str, body: &[u8]) -> Result<(), BodyError> {
-        self.now().protos.check(route, body)
+        self.read().protos.check(route, body)
     }
 
     /// Has a connector given others when there are.
@@ -77,7 +77,7 @@ impl Tables {
         let next = Now::new(&self.routes, files)?;
         // Held until the end, so that of two who call this one is first with all of it.
         let connectors = lock(&self.connectors);
-        if self.now().versions() == next.versions() {
+        if self.read().versions() == next.versions() {
             return Ok(false);
         }
         let mut fresh = Vec::new();
@@ -97,8 +97,8 @@ impl Tables {
         Ok(true)
     }
 
-    fn now(&self) -> Now {
-        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn read(&self) -> RwLockReadGuard<'_, Now> {
+        self.now.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use shaddock_cluster::{Boot, Claim, ClaimError, Directory};
 use shaddock_protocol::{Route, Voice};
-use shaddock_transport::AccessList;
+use shaddock_transport::{AccessList, Losses};
 use tokio::sync::{broadcast, oneshot};
 
 use super::mailbox::{Bounds, Mailbox, Order, Refused};
@@ -37,6 +37,8 @@ pub(crate) struct Frontend {
     pub(crate) seldom: Seldom,
     /// Who may connect.
     pub(crate) access: AccessList,
+    /// What counts the datagrams that are lost, if it has any.
+    pub(crate) losses: OnceLock<Arc<dyn Losses>>,
 }
 
 impl Frontend {

@@ -1,5 +1,7 @@
 //! Pushes: who hears what, in which order, and what can't be said.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Map, Value, json};
 use shaddock::config::{Config, Overrides};
 use shaddock::testing::{self, TestApp, TestClient};
@@ -165,7 +167,7 @@ async fn what_is_pushed_before_the_answer_arrives_before_it() {
 }
 
 /// One connector and a chat server, with schemas for what they say.
-async fn start_with_schemas(use_protobuf: bool) -> TestApp {
+fn app_with_schemas(use_protobuf: bool) -> App {
     let servers = json!({ "development": {
         "connector": [{ "id": "connector-1", "host": "127.0.0.1", "clientPort": 3050, "frontend": true }],
         "chat": [{ "id": "chat-1", "host": "127.0.0.1" }],
@@ -173,6 +175,8 @@ async fn start_with_schemas(use_protobuf: bool) -> TestApp {
     let server_protos = json!({
         "onMove": { "required uInt32 x": 1, "optional string who": 2 },
         "chat.a.answer": { "required uInt32 x": 1 },
+        "chat.a.wrong": { "optional uInt32 x": 1, "optional uInt32 code": 2 },
+        "connector.a.wrong": { "optional uInt32 x": 1, "optional uInt32 code": 2 },
     });
     let client_protos = json!({ "chat.a.answer": { "required uInt32 z": 1 } });
     let toml = format!("[frontend]\nuse-protobuf = {use_protobuf}");
@@ -184,9 +188,36 @@ async fn start_with_schemas(use_protobuf: bool) -> TestApp {
     ];
     let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let config = Config::embedded(&files, Some("development"), &Overrides::default()).unwrap();
-    let connector = Server::frontend("connector").on("a.login", login);
-    let chat = Server::backend("chat").on("a.answer", answer);
-    TestApp::start(App::new(config).server(connector).server(chat)).await
+    let connector = Server::frontend("connector").on("a.login", login).on("a.wrong", wrong);
+    let chat = Server::backend("chat").on("a.answer", answer).on("a.wrong", wrong);
+    App::new(config).server(connector).server(chat)
+}
+
+async fn start_with_schemas(use_protobuf: bool) -> TestApp {
+    TestApp::start(app_with_schemas(use_protobuf)).await
+}
+
+async fn wrong() -> Result<Value> {
+    Ok(json!({ "x": "five" }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_fit_its_schema_fails_where_it_is_made() {
+    for use_protobuf in [true, false] {
+        let reasons = Arc::new(Mutex::new(Vec::new()));
+        let seen = reasons.clone();
+        let app = app_with_schemas(use_protobuf).on_error(move |fault, _| {
+            seen.lock().unwrap().push(fault.reason().to_owned());
+            fault
+        });
+        let app = TestApp::start(app).await;
+        let client = app.connect("connector-1").await;
+        for route in ["connector.a.wrong", "chat.a.wrong"] {
+            assert_eq!(client.request(route, json!({})).await, json!({ "code": 500 }));
+            let reason = reasons.lock().unwrap().pop().expect("the application hears of it");
+            assert!(reason.starts_with(&format!("{route}: x: ")), "{reason}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,13 +30,20 @@ async fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
+async fn big() -> Result<String> {
+    Ok("x".repeat(70_000))
+}
+
 fn app(metrics_port: Option<u16>, bind: &str) -> (App, mpsc::UnboundedReceiver<()>) {
+    app_with(metrics_port, &format!("bind = {bind:?}"))
+}
+
+fn app_with(metrics_port: Option<u16>, options: &str) -> (App, mpsc::UnboundedReceiver<()>) {
     let servers = json!({ "development": { "connector": [
         { "id": "connector-1", "host": "127.0.0.1", "clientPort": 3050, "frontend": true },
     ] } });
     let master = json!({ "development": { "id": "master", "host": "127.0.0.1", "port": metrics_port.unwrap_or(3005) } });
-    let toml =
-        format!("[frontend]\nbind = {bind:?}\n[metrics]\nenabled = {}", metrics_port.is_some());
+    let toml = format!("[frontend]\n{options}\n[metrics]\nenabled = {}", metrics_port.is_some());
     let files = [
         ("servers.json", servers.to_string()),
         ("master.json", master.to_string()),
@@ -48,6 +55,7 @@ fn app(metrics_port: Option<u16>, bind: &str) -> (App, mpsc::UnboundedReceiver<(
     let (sender, ended) = mpsc::unbounded_channel();
     let connector =
         Server::frontend("connector").on("a.echo", echo).on("a.fails", fails).on_close(closed);
+    let connector = connector.on("a.big", big);
     (App::new(config).state(sender).server(connector), ended)
 }
 
@@ -162,6 +170,29 @@ async fn every_reason_to_close_is_counted() {
         closed.iter().chain(&refused).map(|line| format!("shaddock_{line}")).collect();
     let lines: Vec<_> = lines.iter().map(String::as_str).collect();
     counted(pages, &lines).await;
+    assert!(running.stop().await);
+}
+
+#[cfg(feature = "udp")]
+#[tokio::test]
+async fn datagrams_that_are_lost_are_counted() {
+    let port = free_port().await;
+    let options = "bind = \"127.0.0.1:0\"\nconnector = \"udp\"\nheartbeat = 3";
+    let (app, _ended) = app_with(Some(port), options);
+    let running = app.start().await.unwrap();
+    let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(address(&running)).await.unwrap();
+    client.send(b"\x01\0\0\x0a{\"sys\":{}}").await.unwrap();
+    client.recv(&mut [0; 512]).await.unwrap();
+    client.send(b"\x02\0\0\0").await.unwrap();
+    client.send(b"\x04\0\0\x12\0\x01\x0fconnector.a.big").await.unwrap();
+    let pages = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let lost = |reason, count| {
+        format!(
+            r#"shaddock_lost_datagrams_total{{server="connector-1",reason="{reason}"}} {count}"#
+        )
+    };
+    counted(pages, &[&lost("too_long", 1), &lost("unread", 0)]).await;
     assert!(running.stop().await);
 }
 

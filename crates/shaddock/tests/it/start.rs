@@ -1,6 +1,8 @@
 //! What keeps an application from starting, in sentences for whoever starts it.
 
 use serde_json::json;
+#[cfg(feature = "tls")]
+use shaddock::Fault;
 use shaddock::config::{Config, Overrides};
 use shaddock::testing::{self, TestApp};
 use shaddock::{App, Result, Rpc, Server, State};
@@ -191,6 +193,17 @@ async fn a_dictionary_has_no_more_routes_than_there_are_codes() {
         "the routes of handlers and of dictionary.json can't be numbered: a dictionary of 65536 routes, where 65535 are allowed"
     );
     TestApp::start(App::new(config.clone()).server(connector())).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_certificate_that_can_not_be_used_is_named() {
+    let toml = "[frontend]\ncertificate = \"no/cert.pem\"\nkey = \"Cargo.toml\"";
+    let start = || testing::app_with(&["connector"], &[], toml).server(connector());
+    let text = Fault::from(start().start().await.unwrap_err()).reason().to_owned();
+    let expected = "connector-1 has no certificate to show: no/cert.pem can't be read: ";
+    assert!(text.starts_with(expected), "{text}");
+    assert_eq!(text, Fault::from(start().check().await.unwrap_err()).reason());
 }
 
 #[tokio::test(start_paused = true)]
