@@ -35,6 +35,8 @@ pub(crate) struct Run {
     all_know: Option<oneshot::Sender<()>>,
     /// When the link went down, and whether the calls under way still hope.
     down: Option<(Instant, bool)>,
+    /// When this server last heard itself.
+    echoed: Instant,
     next_beat: Instant,
     next_judgement: Instant,
     /// Last, so that all else is gone when the node has ended. Works even if a receiver panics.
@@ -67,6 +69,7 @@ impl Run {
         Run {
             _end: End(Arc::clone(&inner)),
             link: inner.engine.link(),
+            echoed: now,
             next_beat: now + inner.timings.beat,
             next_judgement: now + inner.timings.suspect,
             inner,
@@ -138,8 +141,9 @@ impl Run {
             }
             Some(_) => {}
             None if self.next_judgement <= now => {
-                // A long sleep was ours: the process was frozen, and what others said is still to be read.
-                if self.next_beat + self.inner.timings.suspect <= now {
+                // Who does not hear itself hears nobody. Either the process was frozen, and what others said is still to
+                // be read, or nothing gets through, and the engine has yet to find out.
+                if self.echoed + self.inner.timings.suspect <= now {
                     self.roster.forgive(now);
                 }
                 self.next_judgement = self.roster.judge(now);
@@ -259,7 +263,9 @@ impl Run {
     fn on_beat(&mut self, beat: Beat, now: Instant) {
         let own = &self.inner.own;
         if beat.id == own.id {
-            if beat.boot != own.boot {
+            if beat.boot == own.boot {
+                self.echoed = now;
+            } else {
                 self.on_double(&beat);
             }
             return;

@@ -4,10 +4,12 @@ use std::error::Error as _;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use async_nats::client::RequestErrorKind;
+use async_nats::connection::State;
 use async_nats::{
-    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError,
+    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Request, ServerAddr, ServerError,
 };
 use shaddock_cluster::{EngineError, Link};
 use tokio::sync::watch;
@@ -31,14 +33,17 @@ const CONNECT: Duration = Duration::from_secs(2);
 const DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
 
-/// Connects, and keeps `link` true from then on.
+/// How long a broker may take to answer.
+pub(crate) const ANSWER: Duration = Duration::from_secs(3);
+
+/// Connects, and keeps `link` true from then on, for as long as somebody has the client.
 pub(crate) async fn connect(
     options: &Options,
     link: watch::Sender<Link>,
-) -> Result<Client, EngineError> {
+) -> Result<Arc<Client>, EngineError> {
     let addresses = addresses(&options.urls)?;
     let places = options.urls.join(", ");
-    let events = Arc::new(Events { link, last_said: Mutex::default() });
+    let events = Arc::new(Events { client: OnceLock::new(), link, last_said: Mutex::default() });
     let settings = settings(options, addresses.len(), &events).await?;
     let end = Instant::now() + options.wait;
     let mut tries = 0;
@@ -54,7 +59,11 @@ pub(crate) async fn connect(
             },
         };
         let error = match error {
-            Ok(client) => return Ok(client),
+            Ok(client) => {
+                let client = Arc::new(client);
+                let _ = events.client.set(Arc::downgrade(&client));
+                return Ok(client);
+            }
             Err(error) => error,
         };
         if let Some(hopeless) = hopeless(&error, options, &places) {
@@ -116,8 +125,11 @@ async fn settings(
         .require_tls(tls)
         .reconnect_delay_callback(move |tries| delay(tries.saturating_sub(brokers)))
         .event_callback(move |event| {
-            events.on(&event);
-            std::future::ready(())
+            let events = Arc::clone(&events);
+            async move {
+                events.tell(&event);
+                events.follow(&event).await;
+            }
         });
     if let Some(ca) = &options.tls.ca {
         read(ca)?;
@@ -193,51 +205,81 @@ pub(crate) fn plain(error: &dyn std::error::Error) -> EngineError {
     EngineError::new(error.to_string())
 }
 
+/// Waits until the broker has done what it was told before. A request that nobody hears is answered at once.
+pub(crate) async fn round_trip(client: &Client) -> Result<(), EngineError> {
+    let request = Request::new().timeout(Some(ANSWER));
+    match client.send_request(client.new_inbox(), request).await {
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
+        Err(error) => Err(EngineError::new("the broker does not answer").because(plain(&error))),
+        Ok(_) => Err(EngineError::new("somebody answers what is asked of nobody")),
+    }
+}
+
 /// What becomes of the client's events.
 struct Events {
+    /// Not kept by this, which the client keeps. There is none until it has connected for the first time.
+    client: OnceLock<Weak<Client>>,
     link: watch::Sender<Link>,
-    /// When somebody was last told of what may come a thousand times a second, and of why no broker is found.
-    last_said: Mutex<(Option<Instant>, String)>,
+    last_said: Mutex<LastSaid>,
+}
+
+#[derive(Default)]
+struct LastSaid {
+    /// When it was that messages get lost, which may happen a thousand times a second.
+    loss: Option<Instant>,
+    /// Why no broker can be reached.
+    reason: String,
 }
 
 impl Events {
-    fn on(&self, event: &Event) {
-        match event {
-            Event::Connected => {
-                self.set(Link::Up);
-                self.last_said().1.clear();
-            }
-            Event::Disconnected | Event::Closed => self.set(Link::Down),
-            Event::LameDuckMode => {
-                tracing::info!("the broker is about to go: there will be another");
-            }
-            Event::Draining => {}
-            Event::SlowConsumer(_) | Event::ServerError(ServerError::SlowConsumer(_)) => {
-                let now = Instant::now();
-                let mut last_said = self.last_said();
-                if last_said.0.is_none_or(|last| last + Duration::from_secs(1) <= now) {
-                    last_said.0 = Some(now);
-                    tracing::warn!("messages get lost: more come than are read");
-                }
-            }
-            Event::ServerError(error) => tracing::error!(%error, "the broker complains"),
-            Event::ClientError(error) => {
-                let reason = error.to_string();
-                let mut last_said = self.last_said();
-                if last_said.1 != reason {
-                    tracing::warn!(%reason, "no broker can be reached: trying again");
-                    last_said.1 = reason;
-                }
-            }
+    /// Keeps the link true. After every event the client is asked, since it drops some when there are many.
+    async fn follow(&self, event: &Event) {
+        if *event == Event::Disconnected {
+            // However short that was: what was on its way is lost.
+            self.set(Link::Down);
         }
+        let Some(client) = self.client.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        if client.connection_state() == State::Connected && *self.link.borrow() == Link::Down {
+            // The link is up when what was subscribed to is heard again. Without an answer it may be, or be lost again.
+            let _ = round_trip(&client).await;
+        }
+        self.set(match client.connection_state() {
+            State::Connected => Link::Up,
+            State::Pending | State::Disconnected => Link::Down,
+        });
     }
 
     fn set(&self, link: Link) {
         self.link.send_if_modified(|now| std::mem::replace(now, link) != link);
     }
 
-    fn last_said(&self) -> std::sync::MutexGuard<'_, (Option<Instant>, String)> {
-        self.last_said.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tell(&self, event: &Event) {
+        let mut said = self.last_said.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Connected => said.reason.clear(),
+            Event::LameDuckMode => {
+                tracing::info!("the broker is about to go: there will be another");
+            }
+            Event::SlowConsumer(_) | Event::ServerError(ServerError::SlowConsumer(_)) => {
+                let now = Instant::now();
+                if said.loss.is_none_or(|last| last + Duration::from_secs(1) <= now) {
+                    said.loss = Some(now);
+                    tracing::warn!("messages get lost: more come than are read");
+                }
+            }
+            Event::ServerError(error) => tracing::error!(%error, "the broker complains"),
+            Event::ClientError(error) => {
+                let reason = error.to_string();
+                if said.reason != reason {
+                    tracing::warn!(%reason, "no broker can be reached: trying again");
+                    said.reason = reason;
+                }
+            }
+            // The servers tell of their link.
+            Event::Disconnected | Event::Draining | Event::Closed => {}
+        }
     }
 }
 

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use async_nats::client::RequestErrorKind;
-use async_nats::jetstream::context::ContextBuilder;
-use async_nats::{Client, Request};
+use async_nats::Client;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use shaddock_cluster::{
@@ -14,21 +12,17 @@ use shaddock_cluster::{
 };
 use tokio::sync::watch;
 use tokio::task::unconstrained;
-use tokio::time::Duration;
 
-use crate::connect::{connect, plain};
+use crate::connect::{connect, plain, round_trip};
 use crate::feed::Merged;
 use crate::options::Options;
 use crate::store::Bucket;
-
-/// How long a broker may take to answer.
-pub(crate) const ANSWER: Duration = Duration::from_secs(3);
 
 /// One connection to the brokers of a cluster, for all servers of a process.
 ///
 /// It is kept up for as long as this, a subscription or a store of it is there.
 pub struct Nats {
-    client: Client,
+    client: Arc<Client>,
     link: watch::Sender<Link>,
     replicas: usize,
 }
@@ -49,18 +43,6 @@ impl Nats {
 
     fn is_up(&self) -> bool {
         *self.link.borrow() == Link::Up
-    }
-
-    /// Waits until the broker has done what it was told before. A request that nobody hears is answered at once.
-    async fn round_trip(&self) -> Result<(), EngineError> {
-        let request = Request::new().timeout(Some(ANSWER));
-        match self.client.send_request(self.client.new_inbox(), request).await {
-            Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
-            Err(error) => {
-                Err(EngineError::new("the broker does not answer").because(plain(&error)))
-            }
-            Ok(_) => Err(EngineError::new("somebody answers what is asked of nobody")),
-        }
     }
 }
 
@@ -110,7 +92,7 @@ impl Engine for Nats {
                 let subscriber = self.client.subscribe(subject).await;
                 subscribers.push(subscriber.map_err(|error| plain(&error))?);
             }
-            self.round_trip().await?;
+            round_trip(&self.client).await?;
             Ok(Subscription::new(Merged::new(subscribers)))
         })
     }
@@ -122,8 +104,8 @@ impl Engine for Nats {
     fn store(&self, name: &str) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>> {
         let name = name.to_owned();
         Box::pin(async move {
-            let context = ContextBuilder::new().timeout(ANSWER).build(self.client.clone());
-            let bucket = Bucket::open(context, &name, self.replicas, self.link.subscribe()).await?;
+            let client = Arc::clone(&self.client);
+            let bucket = Bucket::open(client, &name, self.replicas, self.link.subscribe()).await?;
             Ok(Arc::new(bucket) as Arc<dyn Store>)
         })
     }
@@ -136,7 +118,7 @@ impl Engine for Nats {
         Box::pin(async move {
             // Without a link there is nobody to tell.
             if self.is_up() {
-                let _ = self.round_trip().await;
+                let _ = round_trip(&self.client).await;
             }
         })
     }

@@ -2,18 +2,19 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
 use async_nats::jetstream::context::{
-    Context, CreateStreamError, CreateStreamErrorKind, PublishErrorKind,
+    Context, ContextBuilder, CreateStreamError, CreateStreamErrorKind, PublishErrorKind,
 };
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, LastRawMessageErrorKind, StorageType, Stream,
 };
 use async_nats::jetstream::{self, ErrorCode};
+use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::Stream as _;
 use shaddock_cluster::{
@@ -23,8 +24,7 @@ use shaddock_cluster::{
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::connect::plain;
-use crate::engine::ANSWER;
+use crate::connect::{ANSWER, plain};
 
 /// For how many seconds a deleted key leaves a mark, for those who watch. Brokers before 2.11 keep it until the key
 /// is made again.
@@ -42,6 +42,7 @@ const NONE: u64 = 0;
 
 /// One bucket.
 pub(crate) struct Bucket {
+    client: Arc<Client>,
     context: Context,
     stream: Stream,
     config: Config,
@@ -60,7 +61,7 @@ enum Last {
 impl Bucket {
     /// Opens a bucket, making it if it is not there.
     pub(crate) async fn open(
-        context: Context,
+        client: Arc<Client>,
         name: &str,
         replicas: usize,
         link: watch::Receiver<Link>,
@@ -82,9 +83,10 @@ impl Bucket {
             num_replicas: replicas,
             ..Config::default()
         };
+        let context = ContextBuilder::new().timeout(ANSWER).build(Client::clone(&client));
         let stream = within(&link, make(&context, &config)).await?;
         let prefix = format!("$KV.{name}.");
-        Ok(Bucket { context, stream, config, prefix, link })
+        Ok(Bucket { client, context, stream, config, prefix, link })
     }
 
     /// Writes to a key whose last revision is this one.
@@ -161,7 +163,7 @@ impl Bucket {
     fn check_value(&self, value: &Bytes) -> Result<(), StoreError> {
         // A broker counts the headers, too.
         const HEADERS: usize = 256;
-        let limit = self.context.client().max_payload().saturating_sub(HEADERS);
+        let limit = self.client.max_payload().saturating_sub(HEADERS);
         let len = value.len();
         if limit < len { Err(StoreError::TooLarge { len, limit }) } else { Ok(()) }
     }
@@ -228,7 +230,7 @@ impl Store for Bucket {
     fn watch(&self) -> BoxFuture<'_, Result<Watch, StoreError>> {
         Box::pin(within(&self.link, async {
             let config = OrderedConfig {
-                deliver_subject: self.context.client().new_inbox(),
+                deliver_subject: self.client.new_inbox(),
                 filter_subject: format!("{}>", self.prefix),
                 deliver_policy: DeliverPolicy::LastPerSubject,
                 ..OrderedConfig::default()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shaddock_cluster::contract::{Heard, Witness};
-use shaddock_cluster::memory::Memory;
+use shaddock_cluster::memory::{Chaos, Memory};
 use shaddock_cluster::{
     Answer, CallFailure, CastFailure, Config, Event, Kind, Node, Peer, Receive, ServerId, State,
 };
@@ -91,6 +91,31 @@ async fn who_is_cut_off_takes_nobody_for_dead() {
     );
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert!(cut.rest().is_empty() && stays.rest().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hears_not_even_itself_takes_nobody_for_dead() {
+    let engine = Memory::new();
+    let other = engine.connect();
+    let (mut a, mut b) = (join(&engine, "a", "a").await, join(&other, "b", "a").await);
+    assert!(matches!(a.event().await, Event::Joined(_)));
+    assert!(matches!(b.event().await, Event::Joined(_)));
+
+    // As by a broker that stands still: no engine has found out yet.
+    let nothing_arrives = Chaos { delay: Duration::ZERO..Duration::ZERO, loss: 1.0 };
+    engine.change(nothing_arrives.clone());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    engine.change(Chaos { loss: 0.0, ..nothing_arrives });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for server in [&mut a, &mut b] {
+        let events = server.rest();
+        let died = events.iter().any(|heard| matches!(heard, Heard::Event(Event::Died(_))));
+        assert!(!died, "{events:?}");
+    }
+    // A silence of one is no silence of all.
+    b.crash();
+    assert!(matches!(a.event().await, Event::Suspect(_)));
+    assert!(matches!(a.event().await, Event::Died(_)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,8 +56,7 @@ impl Broker {
     /// One with this in its configuration, where STORE is a folder.
     pub(crate) fn with(settings: &str) -> Broker {
         let folder = Folder::new();
-        let store = folder.0.join("store");
-        let settings = settings.replace("STORE", &format!("{:?}", store.display().to_string()));
+        let settings = settings.replace("STORE", &format!("{:?}", folder.0.join("store")));
         fs::write(folder.0.join("nats.conf"), settings).unwrap();
         let process = spawn(&folder, -1);
         let mut broker = Broker { process, folder, port: 0 };
@@ -71,6 +70,11 @@ impl Broker {
 
     pub(crate) fn options(&self) -> Options {
         Options { wait: Duration::ZERO, ..Options::new([self.url()]) }
+    }
+
+    /// Where it keeps what JetStream stores.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.0.join("store")
     }
 
     /// The port on which it hears other brokers.

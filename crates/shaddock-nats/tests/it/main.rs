@@ -2,3 +2,7 @@
 
 mod broker;
 mod contract;
+mod flood;
+mod letting_in;
+mod lost_brokers;
+mod stores;
