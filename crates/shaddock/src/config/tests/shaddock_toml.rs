@@ -344,3 +344,44 @@ fn networks_and_headers_of_proxies_are_read_or_refused() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+#[test]
+fn a_cluster_is_told_how_to_be_let_in_and_nobody_sees_the_secrets() {
+    let overrides = Overrides::from_vars([
+        ("SHADDOCK__CLUSTER__URLS".to_owned(), "nats://a, nats://b".to_owned()),
+        ("SHADDOCK__CLUSTER__PASSWORD".to_owned(), "12345678".to_owned()),
+    ]);
+    let files = [
+        ("servers.json", SERVERS),
+        ("shaddock.toml", "[cluster]\nuser = \"py\"\nca = \"ca.pem\"\nwait = 0\nreplicas = 3\n"),
+    ];
+    let config = load(&files, &overrides).unwrap();
+    let cluster = &config.cluster;
+    assert_eq!(cluster.urls, ["nats://a", "nats://b"]);
+    assert_eq!(cluster.user.as_deref(), Some("py"));
+    assert_eq!(cluster.password.as_ref().map(Secret::expose), Some("12345678"));
+    assert_eq!((cluster.wait, cluster.replicas), (Duration::ZERO, 3));
+    assert!(!format!("{config:?}").contains("12345678"));
+}
+
+#[test]
+fn what_does_not_fit_in_a_cluster_is_told() {
+    for (text, reason) in [
+        ("user = \"py\"", "`user` and `password` belong together"),
+        ("token = \"a\"\nnkey = \"b\"", "one will do"),
+        ("certificate = \"a\"", "`certificate` and `key` belong together"),
+        ("replicas = 2", "`replicas` should be 1, 3 or 5"),
+        ("wait = -1", "seconds"),
+        ("url = []", "did you mean `urls`?"),
+    ] {
+        let error = toml_error(&format!("[cluster]\n{text}\n"));
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn metrics_may_have_an_address_of_their_own() {
+    let config = toml("[metrics]\nbind = \"127.0.0.1:9100\"\n");
+    assert_eq!(config.metrics, Some("127.0.0.1:9100".parse().unwrap()));
+    assert_eq!(toml("[metrics]\nenabled = false\nbind = \"127.0.0.1:9100\"\n").metrics, None);
+}
