@@ -12,15 +12,18 @@
 //! 12  boot of the receiver, u64
 //! 20  number: of the call, also in its answer; of the cast, counted from 1 for each receiver
 //! 28  call: milliseconds left; answer: its status; u32
-//! 32  length and bytes of the sender's id, then of its kind
+//! 32  how often the sender took the receiver in, u32
+//! 36  how often the receiver took the sender in, as the sender knows, u32
+//! 40  length and bytes of the sender's id, then of its kind
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{Boot, Peer};
 
 const VERSION: u8 = 1;
-const FIXED: usize = 32;
+const FIXED: usize = 40;
 
 /// The longest head that this version writes.
 pub(crate) const HEAD: usize = FIXED + 2 * (1 + 64);
@@ -44,19 +47,35 @@ pub(crate) enum Status {
     Stale,
 }
 
+/// How often two servers took each other in, as one of them knows: once when they first met, and again after
+/// each time that one had taken the other for dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Met {
+    /// How often whoever says this took in the one it says it to.
+    pub(crate) ours: u32,
+    /// How often that one took in whoever says this.
+    pub(crate) theirs: u32,
+}
+
+impl Met {
+    /// What two who have not met yet will know.
+    pub(crate) const FIRST: Met = Met { ours: 1, theirs: 1 };
+}
+
 /// A frame that came in. The sender's id and kind are as yet unchecked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) what: What,
     pub(crate) from: Boot,
     pub(crate) to: Boot,
+    pub(crate) met: Met,
     pub(crate) id: Bytes,
     pub(crate) kind: Bytes,
     pub(crate) payload: Bytes,
 }
 
 /// Writes a frame; the one place where a payload is copied.
-pub(crate) fn encode(from: &Peer, to: Boot, what: What, payload: &[u8]) -> Bytes {
+pub(crate) fn encode(from: &Peer, to: Boot, met: Met, what: What, payload: &[u8]) -> Bytes {
     let (id, kind) = (from.id.as_str().as_bytes(), from.kind.as_str().as_bytes());
     let head = FIXED + 2 + id.len() + kind.len();
     let (code, number, word) = match what {
@@ -74,6 +93,8 @@ pub(crate) fn encode(from: &Peer, to: Boot, what: What, payload: &[u8]) -> Bytes
     buf.put_u64(to.bits());
     buf.put_u64(number);
     buf.put_u32(word);
+    buf.put_u32(met.ours);
+    buf.put_u32(met.theirs);
     for name in [id, kind] {
         buf.put_u8(u8::try_from(name.len()).expect("names have at most 64 bytes"));
         buf.put_slice(name);
@@ -96,8 +117,8 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Frame, FrameError> {
     let mut numbers = &numbers[..];
     let (from, to, number) =
         (take_u64(&mut numbers)?, take_u64(&mut numbers)?, take_u64(&mut numbers)?);
-    let word =
-        numbers.first_chunk().map(|chunk| u32::from_be_bytes(*chunk)).ok_or(FrameError::Short)?;
+    let word = take_u32(&mut numbers)?;
+    let met = Met { ours: take_u32(&mut numbers)?, theirs: take_u32(&mut numbers)? };
     let what = match (code, word) {
         (1, left) => What::Call { number, left },
         (2, _) => What::Cast { seq: number },
@@ -112,6 +133,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Frame, FrameError> {
         what,
         from: Boot::from_bits(from),
         to: Boot::from_bits(to),
+        met,
         id: take_name(&mut names)?,
         kind: take_name(&mut names)?,
         payload: bytes.slice(length..),
@@ -133,6 +155,12 @@ fn take_u64(bytes: &mut &[u8]) -> Result<u64, FrameError> {
     let (number, rest) = bytes.split_first_chunk().ok_or(FrameError::Short)?;
     *bytes = rest;
     Ok(u64::from_be_bytes(*number))
+}
+
+fn take_u32(bytes: &mut &[u8]) -> Result<u32, FrameError> {
+    let (number, rest) = bytes.split_first_chunk().ok_or(FrameError::Short)?;
+    *bytes = rest;
+    Ok(u32::from_be_bytes(*number))
 }
 
 fn take_name(bytes: &mut Bytes) -> Result<Bytes, FrameError> {
@@ -172,9 +200,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(what in any_what(), to: u64, payload: Vec<u8>) {
-            let frame = decode(&encode(&peer(), Boot::from_bits(to), what, &payload)).unwrap();
-            prop_assert_eq!(frame.what, what);
+        fn what_is_encoded_is_decoded(what in any_what(), to: u64, ours: u32, theirs: u32, payload: Vec<u8>) {
+            let met = Met { ours, theirs };
+            let frame = decode(&encode(&peer(), Boot::from_bits(to), met, what, &payload)).unwrap();
+            prop_assert_eq!((frame.what, frame.met), (what, met));
             prop_assert_eq!((frame.from.bits(), frame.to.bits()), (7, to));
             prop_assert_eq!((&frame.id[..], &frame.kind[..]), (&b"chat-1"[..], &b"chat"[..]));
             prop_assert_eq!(&frame.payload[..], &payload[..]);
@@ -187,7 +216,7 @@ mod tests {
 
         #[test]
         fn a_cut_or_changed_frame_does_no_harm(cut in 0..60usize, at in 0..60usize, byte: u8) {
-            let frame = encode(&peer(), Boot::from_bits(1), What::Cast { seq: 1 }, b"hello");
+            let frame = encode(&peer(), Boot::from_bits(1), Met::FIRST, What::Cast { seq: 1 }, b"hello");
             let mut changed = frame[..frame.len().min(cut)].to_vec();
             if let Some(there) = changed.get_mut(at) {
                 *there = byte;
@@ -198,7 +227,8 @@ mod tests {
 
     #[test]
     fn fields_of_a_later_version_are_skipped() {
-        let frame = encode(&peer(), Boot::from_bits(1), What::Cast { seq: 3 }, b"hello");
+        let frame =
+            encode(&peer(), Boot::from_bits(1), Met::FIRST, What::Cast { seq: 3 }, b"hello");
         let head = usize::from(frame[3]);
         let mut longer = frame.to_vec();
         longer.splice(head..head, *b"more");

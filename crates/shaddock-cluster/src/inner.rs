@@ -10,10 +10,10 @@ use crate::calls::{Calls, Then};
 use crate::config::{Config, Timings};
 use crate::engine::{Back, Engine, PublishError, Subject};
 use crate::error::{CallError, CallFailure, CastError, CastFailure};
-use crate::frame::{self, What};
+use crate::frame::{self, Met, What};
 use crate::ids::{Boot, ClusterName, Peer, ServerId};
 use crate::members::{Line, Member, Members, Meta, State};
-use crate::roster::{Beat, Bye};
+use crate::roster::{Beat, Bye, Greeting};
 use crate::subjects::Subjects;
 
 /// What the handles, the answers and the loop of a node share. It does not keep the node in the cluster.
@@ -77,6 +77,7 @@ impl Inner {
         &self,
         subject: &Subject,
         to: Boot,
+        met: Met,
         what: What,
         payload: &[u8],
         back: Option<Back<'_>>,
@@ -86,7 +87,7 @@ impl Inner {
         if limit < len {
             return Err(PublishError::TooLarge { len, limit });
         }
-        self.engine.publish(subject, frame::encode(&self.own, to, what, payload), back)
+        self.engine.publish(subject, frame::encode(&self.own, to, met, what, payload), back)
     }
 
     /// Sends a call and returns its number; `then` has run already if there is none.
@@ -120,6 +121,7 @@ impl Inner {
         let sent = self.publish(
             &line.subject,
             line.boot,
+            line.met,
             What::Call { number, left },
             payload,
             Some(back),
@@ -139,8 +141,8 @@ impl Inner {
         }
         let sent = {
             let mut seq = line.seq.lock().unwrap_or_else(PoisonError::into_inner);
-            let sent =
-                self.publish(&line.subject, line.boot, What::Cast { seq: *seq + 1 }, payload, None);
+            let what = What::Cast { seq: *seq + 1 };
+            let sent = self.publish(&line.subject, line.boot, line.met, what, payload, None);
             // A number is used up by what was sent, or those refused here would be missed there.
             if sent.is_ok() {
                 *seq += 1;
@@ -156,18 +158,23 @@ impl Inner {
             change(&mut told);
             self.show_own(&told);
         }
-        self.announce(&self.subjects.beat_all);
+        self.announce();
     }
 
     /// Shows this server in its own table.
     fn show_own(&self, told: &Told) {
         let state = if told.leaving { State::Leaving } else { State::Alive };
         let member = Member::new(self.own.clone(), self.frontend, state, Arc::clone(&told.meta));
-        self.members.put(member, || self.subjects.own_in.clone());
+        self.members.put(member, Met::FIRST, || self.subjects.own_in.clone());
     }
 
-    /// Says on `subject` that this server is there. If it can't be said now, it will be with the next beat.
-    pub(crate) fn announce(&self, subject: &Subject) {
+    /// Says to all that this server is there. If it can't be said now, it will be with the next beat.
+    pub(crate) fn announce(&self) {
+        self.say_beat(&self.subjects.beat_all, None);
+    }
+
+    /// Says that this server is there, to one who asked, or greets one it has met.
+    pub(crate) fn say_beat(&self, subject: &Subject, greeting: Option<Greeting>) {
         let (leaving, meta) = {
             let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
             (told.leaving, Arc::clone(&told.meta))
@@ -181,6 +188,7 @@ impl Inner {
             leaving,
             well: self.members.well(),
             meta,
+            greeting,
         };
         self.say(subject, &beat, None);
     }

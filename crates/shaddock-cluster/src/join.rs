@@ -30,7 +30,7 @@ pub(crate) async fn join(
     let (known, all_know) = oneshot::channel();
     let run = Run::new(Arc::clone(inner), receiver, feed, beats, known);
     spawn(Box::pin(run.run()));
-    inner.announce(&inner.subjects.beat_all);
+    inner.announce();
     // One who does not greet back has gone meanwhile, or is slow: the next beat will do.
     let _ = timeout(inner.timings.roll_call, all_know).await;
     Ok(())

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
 use crate::engine::Subject;
+use crate::frame::Met;
 use crate::ids::{Boot, Kind, Peer, ServerId};
 use crate::pick;
 
@@ -126,6 +127,7 @@ pub(crate) struct Line {
     pub(crate) to: ServerId,
     pub(crate) boot: Boot,
     pub(crate) subject: Subject,
+    pub(crate) met: Met,
     /// The number of the last cast. Held while one is published, so that numbers go out in order.
     pub(crate) seq: Mutex<u64>,
 }
@@ -177,19 +179,31 @@ impl Members {
         self.0.well.load(Ordering::Relaxed)
     }
 
-    /// Puts a member in, or another state of it. Its line stays as long as its boot does.
-    pub(crate) fn put(&self, member: Member, subject: impl FnOnce() -> Subject) {
+    /// Puts a member in, or another state of it. Its line stays as long as its boot does, and nobody has
+    /// forgotten anybody.
+    pub(crate) fn put(&self, member: Member, met: Met, subject: impl FnOnce() -> Subject) {
         self.change(|table| {
             let line = match table.by_id.remove(&member.id) {
-                Some(old) if old.member.boot == member.boot => old.line,
+                Some(old) if old.line.boot == member.boot && old.line.met == met => old.line,
                 _ => Arc::new(Line {
                     to: member.id.clone(),
                     boot: member.boot,
                     subject: subject(),
+                    met,
                     seq: Mutex::new(0),
                 }),
             };
             table.by_id.insert(member.id.clone(), TableEntry { member, line });
+        });
+    }
+
+    /// The line to a member begins anew: one of the two had forgotten the other.
+    pub(crate) fn meet(&self, id: &ServerId, met: Met) {
+        self.change(|table| {
+            if let Some(TableEntry { line, .. }) = table.by_id.get_mut(id) {
+                let (to, boot, subject) = (line.to.clone(), line.boot, line.subject.clone());
+                *line = Arc::new(Line { to, boot, subject, met, seq: Mutex::new(0) });
+            }
         });
     }
 

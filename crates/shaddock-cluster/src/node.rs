@@ -143,6 +143,12 @@ impl Node {
         lines.iter().filter_map(|line| self.inner.cast(line, payload.as_ref()).err()).collect()
     }
 
+    /// Whether this server has been there for so long that it has heard of every other that lives.
+    #[must_use]
+    pub fn knows_all(&self) -> bool {
+        self.inner.timings.dead.as_millis() <= u128::from(self.inner.age())
+    }
+
     /// The member of a kind that a key belongs to; see [`Members::pick`].
     #[must_use]
     pub fn pick(&self, kind: &Kind, key: &[u8]) -> Option<Member> {

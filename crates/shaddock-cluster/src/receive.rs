@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::engine::{PublishError, Subject};
 use crate::error::CastFailure;
-use crate::frame::{Status, What};
+use crate::frame::{Met, Status, What};
 use crate::ids::{Boot, Peer};
 use crate::inner::Inner;
 use crate::members::Member;
@@ -45,8 +45,15 @@ pub enum Event {
     /// A server went as it should. Calls that waited for it have ended.
     Left(Member),
     /// A server was not heard of for too long, or another run of it came in its place. Calls that waited
-    /// for it have ended. If it was only cut off, it joins again with the same boot.
+    /// for it have ended. If it was only cut off, it joins again with the same boot, and hears that it was
+    /// [`Forgotten`](Event::Forgotten); until it has, nothing that it sends is taken.
     Died(Member),
+    /// A server had taken this one for dead and let go of what it knew of it. It has taken it in again, and
+    /// took nothing that was sent before this. [`Died`](Event::Died) and [`Joined`](Event::Joined), as the other saw them.
+    Forgotten {
+        /// The other.
+        by: Member,
+    },
     /// Casts of this peer got lost on the way.
     Missed {
         /// Who sent them.
@@ -136,7 +143,8 @@ impl Answer {
     fn publish(&mut self, status: Status, payload: &[u8]) -> Result<(), PublishError> {
         self.sent = true;
         let what = What::Answer { number: self.number, status };
-        self.inner.publish(&self.to.subject, self.to.peer.boot, what, payload, None)
+        // Whose answer it is says its number: it counts however the two have met since.
+        self.inner.publish(&self.to.subject, self.to.peer.boot, Met::FIRST, what, payload, None)
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::config::Timings;
 use crate::engine::Subject;
+use crate::frame::Met;
 use crate::ids::{Boot, Kind, Peer, ServerId};
 use crate::members::{Member, Members, Meta, State};
 use crate::receive::Event;
@@ -29,7 +30,21 @@ pub(crate) struct Beat {
     pub(crate) well: u64,
     #[serde(default)]
     pub(crate) meta: Arc<Meta>,
+    /// For one server alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) greeting: Option<Greeting>,
 }
+
+/// What a server says to one that it has met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Greeting {
+    pub(crate) met: Met,
+    /// Whether the sender is sure that the other knows this. If not, it should be greeted back.
+    pub(crate) sure: bool,
+}
+
+/// How many runs of other servers are remembered that are not members any more.
+const STRANGERS: usize = 4096;
 
 /// Said by a server that goes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +66,8 @@ pub(crate) struct Roster {
     members: Members,
     timings: Timings,
     heard: FxHashMap<ServerId, Heard>,
+    /// Every run of a server that was met, those that are taken for dead too.
+    acquaintances: FxHashMap<Boot, Acquaintance>,
     /// What happened since someone took it.
     pub(crate) events: Vec<Event>,
 }
@@ -61,9 +78,24 @@ struct Heard {
     last: Instant,
 }
 
+#[derive(Clone, Copy)]
+struct Acquaintance {
+    met: Met,
+    /// How often it knows that it was taken in.
+    known: u32,
+    /// Whether it is a member.
+    here: bool,
+}
+
 impl Roster {
     pub(crate) fn new(members: Members, timings: Timings) -> Roster {
-        Roster { members, timings, heard: FxHashMap::default(), events: Vec::new() }
+        Roster {
+            members,
+            timings,
+            heard: FxHashMap::default(),
+            acquaintances: FxHashMap::default(),
+            events: Vec::new(),
+        }
     }
 
     /// Takes in a beat of another server; `subject` is where to reach it.
@@ -83,6 +115,10 @@ impl Roster {
         let state = if beat.leaving { State::Leaving } else { State::Alive };
         let peer = Peer { id: beat.id, kind: beat.kind, boot: beat.boot };
         let member = Member::new(peer, beat.frontend, state, beat.meta);
+        let met = match known {
+            None => self.meet(member.boot),
+            Some(_) => self.acquaintances.get(&member.boot).map_or(Met::FIRST, |other| other.met),
+        };
         match known {
             None => self.events.push(Event::Joined(member.clone())),
             Some(known) if known == member => return,
@@ -95,7 +131,44 @@ impl Roster {
                 }
             }
         }
-        self.members.put(member, subject);
+        self.members.put(member, met, subject);
+    }
+
+    /// Takes in what another knows of having met us, with a message of its. Says whether the message counts:
+    /// what was sent before the other knew that it was taken for dead does not.
+    pub(crate) fn hear(&mut self, id: &ServerId, boot: Boot, met: Met) -> bool {
+        let Some(other) = self.acquaintances.get_mut(&boot) else {
+            return true;
+        };
+        if !other.here {
+            return false;
+        }
+        other.known = other.known.max(met.theirs);
+        let counts = other.met.ours <= met.theirs;
+        if other.met.theirs < met.ours {
+            other.met.theirs = met.ours;
+            let met = other.met;
+            if let Some(by) = self.members.get(id) {
+                self.members.meet(id, met);
+                self.events.push(Event::Forgotten { by });
+            }
+        }
+        counts
+    }
+
+    /// How to greet a member.
+    pub(crate) fn greeting(&self, boot: Boot) -> Option<Greeting> {
+        let Acquaintance { met, known, here } = *self.acquaintances.get(&boot)?;
+        here.then_some(Greeting { met, sure: met.ours <= known })
+    }
+
+    /// A run of a server comes in, perhaps again.
+    fn meet(&mut self, boot: Boot) -> Met {
+        let new = Acquaintance { met: Met { ours: 0, ..Met::FIRST }, known: 1, here: true };
+        let other = self.acquaintances.entry(boot).or_insert(new);
+        other.met.ours += 1;
+        other.here = true;
+        other.met
     }
 
     /// Takes in a good-bye.
@@ -153,12 +226,19 @@ impl Roster {
     fn suspect(&mut self, mut member: Member) {
         member.state = State::Suspect;
         self.events.push(Event::Suspect(member.clone()));
-        self.members.put(member, || unreachable!("a member that is known has a line"));
+        let met = self.acquaintances.get(&member.boot).map_or(Met::FIRST, |other| other.met);
+        self.members.put(member, met, || unreachable!("a member that is known has a line"));
     }
 
     fn remove(&mut self, id: &ServerId, event: fn(Member) -> Event) {
         self.heard.remove(id);
         if let Some(member) = self.members.remove(id) {
+            if let Some(other) = self.acquaintances.get_mut(&member.boot) {
+                other.here = false;
+            }
+            if STRANGERS + self.heard.len() < self.acquaintances.len() {
+                self.acquaintances.retain(|_, other| other.here);
+            }
             self.events.push(event(member));
         }
     }

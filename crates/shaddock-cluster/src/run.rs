@@ -10,11 +10,11 @@ use tokio::time::{Duration, Instant};
 
 use crate::engine::{Delivery, Link, Subject, Subscription};
 use crate::error::CallFailure;
-use crate::frame::{self, Frame, Status, What};
+use crate::frame::{self, Frame, Met, Status, What};
 use crate::ids::{Boot, Peer, ServerId};
 use crate::inner::Inner;
 use crate::receive::{Answer, Event, Receive, ReplyTo};
-use crate::roster::{Beat, Roster, Who};
+use crate::roster::{Beat, Greeting, Roster, Who};
 use crate::subjects::Heard;
 
 /// How many messages are taken in between two looks at the clock.
@@ -46,6 +46,8 @@ pub(crate) struct Run {
 /// One run of another server, as a source of frames.
 struct Sender {
     reply: Arc<ReplyTo>,
+    /// How the two had met when it sent the last cast: with each time its numbers begin anew.
+    met: Met,
     /// The number that its next cast should have.
     next: u64,
 }
@@ -151,7 +153,7 @@ impl Run {
             None => {}
         }
         if self.next_beat <= now {
-            self.inner.announce(&self.inner.subjects.beat_all);
+            self.inner.announce();
             self.next_beat = now + self.inner.timings.beat;
         }
     }
@@ -171,7 +173,7 @@ impl Run {
                 self.down = None;
                 self.roster.forgive(now);
                 self.next_judgement = now + self.inner.timings.suspect;
-                self.inner.announce(&self.inner.subjects.beat_all);
+                self.inner.announce();
                 self.ask_who();
                 self.receiver.event(Event::LinkBack { after });
             }
@@ -187,10 +189,7 @@ impl Run {
         let understood = match self.inner.subjects.of(&subject) {
             Heard::Frame => self.on_frame(&payload, now),
             Heard::Beat => read(&payload).map(|beat| self.on_beat(beat, now)),
-            Heard::Greeting => read(&payload).map(|beat: Beat| {
-                self.ungreeted.remove(&beat.id);
-                self.on_beat(beat, now);
-            }),
+            Heard::Greeting => read(&payload).map(|beat| self.on_greeting(beat, now)),
             Heard::Bye => read(&payload).map(|bye| self.roster.bye(&bye)),
             Heard::Who => read(&payload).map(|who| self.on_who(&who)),
             Heard::Unknown => None,
@@ -202,7 +201,7 @@ impl Run {
     }
 
     fn on_frame(&mut self, bytes: &Bytes, now: Instant) -> Option<()> {
-        let Frame { what, from, to, id, kind, payload } = frame::decode(bytes).ok()?;
+        let Frame { what, from, to, met, id, kind, payload } = frame::decode(bytes).ok()?;
         let inner = &self.inner;
         let for_us = to == inner.own.boot;
         if let What::Answer { number, status } = what {
@@ -225,17 +224,24 @@ impl Run {
                 let kind = std::str::from_utf8(&kind).ok()?.parse().ok()?;
                 let subject = inner.subjects.in_of(&id);
                 let reply = Arc::new(ReplyTo { peer: Peer { id, kind, boot: from }, subject });
-                unknown.insert(Sender { reply, next: 1 })
+                unknown.insert(Sender { reply, met, next: 1 })
             }
         };
-        if !for_us {
-            // The sessions and rooms that this is about were another run's.
+        // The sessions and rooms that this is about were another run's, or have been let go of since the
+        // sender was taken for dead, which it does not know yet.
+        let counts = for_us && self.roster.hear(&sender.reply.peer.id, from, met);
+        if !counts {
             inner.counts.stale.fetch_add(1, Ordering::Relaxed);
             if let What::Call { number, .. } = what {
                 let answer = What::Answer { number, status: Status::Stale };
-                let _ = inner.publish(&sender.reply.subject, from, answer, &[], None);
+                let _ = inner.publish(&sender.reply.subject, from, Met::FIRST, answer, &[], None);
             }
             return Some(());
+        }
+        if !self.roster.events.is_empty() {
+            // That we were forgotten is told before anything that came after it.
+            self.settle();
+            return self.on_frame(bytes, now);
         }
         match what {
             What::Call { number, left } => {
@@ -244,8 +250,10 @@ impl Run {
                 self.receiver.call(&sender.reply.peer, payload, answer);
             }
             What::Cast { seq } => {
-                // One less than expected means that the sender began anew: it had taken us for dead.
-                let missed = seq.saturating_sub(if seq < sender.next { 1 } else { sender.next });
+                if sender.met != met {
+                    (sender.met, sender.next) = (met, 1);
+                }
+                let missed = seq.saturating_sub(sender.next);
                 sender.next = seq.saturating_add(1);
                 if missed != 0 {
                     inner.counts.missed.fetch_add(missed, Ordering::Relaxed);
@@ -270,9 +278,29 @@ impl Run {
             }
             return;
         }
-        let id = beat.id.clone();
+        let (id, boot) = (beat.id.clone(), beat.boot);
         let subjects = &self.inner.subjects;
         self.roster.beat(beat, now, || subjects.in_of(&id));
+        // One that was taken for dead is told until it knows.
+        if self.roster.greeting(boot).is_some_and(|greeting| !greeting.sure) {
+            self.greet(&id, boot);
+        }
+    }
+
+    fn on_greeting(&mut self, beat: Beat, now: Instant) {
+        self.ungreeted.remove(&beat.id);
+        let (id, boot, greeting) = (beat.id.clone(), beat.boot, beat.greeting);
+        self.on_beat(beat, now);
+        if let Some(Greeting { met, sure }) = greeting {
+            self.roster.hear(&id, boot, met);
+            if !sure {
+                self.greet(&id, boot);
+            }
+        }
+    }
+
+    fn greet(&self, id: &ServerId, boot: Boot) {
+        self.inner.say_beat(&self.inner.subjects.beat_of(id), self.roster.greeting(boot));
     }
 
     /// Another run of this server is there. The younger stays: it asked whether we were here, and we
@@ -284,7 +312,7 @@ impl Run {
             self.inner.stop.cancel();
             self.receiver.event(Event::Replaced { by: beat.boot });
         } else {
-            self.inner.announce(&self.inner.subjects.beat_all);
+            self.inner.announce();
         }
     }
 
@@ -293,7 +321,7 @@ impl Run {
             return;
         }
         if let Ok(inbox) = Subject::new(&who.inbox) {
-            self.inner.announce(&inbox);
+            self.inner.say_beat(&inbox, None);
         }
     }
 
@@ -320,7 +348,7 @@ impl Run {
                 Event::Joined(member) => {
                     tracing::debug!(server = %self.inner.own.id, joined = %member.id, boot = %member.boot, "a server is here");
                     // It may not know us, and waits for this if it has just joined.
-                    self.inner.announce(&self.inner.subjects.beat_of(&member.id));
+                    self.greet(&member.id, member.boot);
                 }
                 Event::Left(member) => {
                     tracing::debug!(server = %self.inner.own.id, left = %member.id, "a server has left");
@@ -329,6 +357,9 @@ impl Run {
                 Event::Died(member) => {
                     tracing::warn!(server = %self.inner.own.id, died = %member.id, boot = %member.boot, "a server is dead");
                     self.forget(&member.id, member.boot);
+                }
+                Event::Forgotten { by } => {
+                    tracing::warn!(server = %self.inner.own.id, by = %by.id, "another server had taken this one for dead");
                 }
                 _ => {}
             }

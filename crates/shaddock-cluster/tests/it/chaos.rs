@@ -122,7 +122,11 @@ async fn scenario(seed: u64, trouble: Trouble) -> String {
             let seen = seen.unwrap_or_else(|| {
                 panic!("{:?} does not see {:?}", server.node.peer(), other.node.peer())
             });
-            assert_eq!(seen.boot, other.node.peer().boot);
+            let (own, other) = (server.node.peer().boot, other.node.peer().boot);
+            assert_eq!(seen.boot, other);
+            let diary = diary.lock().unwrap();
+            let (again, told) = (diary.again.get(&(own, other)), diary.told.get(&(own, other)));
+            assert!(again <= told, "one was forgotten and does not know");
         }
         assert_eq!(server.node.stats().waiting, 0);
     }
@@ -193,6 +197,16 @@ struct Diary {
     ended: u32,
     /// The state of a member in the eyes of a server.
     seen: BTreeMap<(Boot, ServerId), (Boot, State)>,
+    /// Grows with all that happens.
+    now: u64,
+    /// When each cast was sent.
+    sent_at: BTreeMap<(Boot, ServerId, u32), u64>,
+    /// When a server took another for dead.
+    died: BTreeMap<(Boot, Boot), u64>,
+    /// When it took that one in again.
+    again: BTreeMap<(Boot, Boot), u64>,
+    /// When that one heard of it.
+    told: BTreeMap<(Boot, Boot), u64>,
 }
 
 impl Diary {
@@ -207,6 +221,20 @@ impl Diary {
     }
 
     fn event(&mut self, own: Boot, event: &Event) {
+        self.now += 1;
+        match event {
+            Event::Died(member) => {
+                self.died.insert((own, member.boot), self.now);
+            }
+            Event::Joined(member) if self.died.contains_key(&(own, member.boot)) => {
+                self.again.insert((own, member.boot), self.now);
+            }
+            Event::Forgotten { by } => {
+                self.told.insert((by.boot, own), self.now);
+                return;
+            }
+            _ => {}
+        }
         let mut turn = |member: &Member, from: &[State], to: Option<State>| {
             let key = (own, member.id.clone());
             let before = self.seen.remove(&key);
@@ -302,6 +330,9 @@ impl Server {
             let mut diary = self.diary.lock().unwrap();
             let last = diary.sent.get(&(boot, to.clone())).copied().unwrap_or(0);
             if self.node.cast(&to, (last + 1).to_be_bytes()).is_ok() {
+                diary.now += 1;
+                let now = diary.now;
+                diary.sent_at.insert((boot, to.clone(), last + 1), now);
                 diary.sent.insert((boot, to), last + 1);
             }
         }
@@ -359,6 +390,9 @@ impl Receive for Ear {
         let (last, count) = diary.got.entry((from.boot, own)).or_default();
         assert!(*last < number, "{number} after {last} from {from:?}");
         (*last, *count) = (number, *count + 1);
+        let sent_at = diary.sent_at.get(&(from.boot, self.id.clone(), number)).copied();
+        let again = diary.again.get(&(own, from.boot)).copied();
+        assert!(again <= sent_at, "{from:?} was dead to {} when it sent {number}", self.id);
     }
 
     fn event(&self, event: Event) {

@@ -89,6 +89,7 @@ async fn who_is_cut_off_takes_nobody_for_dead() {
     assert!(
         matches!(cut.event().await, Event::LinkBack { after } if Duration::from_secs(60) < after)
     );
+    assert!(matches!(cut.event().await, Event::Forgotten { by } if by.id == id("stays")));
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert!(cut.rest().is_empty() && stays.rest().is_empty());
 }
@@ -154,6 +155,7 @@ async fn two_who_were_parted_meet_again_with_the_same_boots() {
     engine.meet(&other);
     a.node.members().until(|members| members.get(&id("b")).is_some()).await;
     b.node.members().until(|members| members.get(&id("a")).is_some()).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
     // Numbers begin anew, and that is not taken for a loss.
     a.node.cast(&id("b"), "2").unwrap();
     assert_eq!(b.told().await, "2");
@@ -165,10 +167,34 @@ async fn two_who_were_parted_meet_again_with_the_same_boots() {
             Heard::Event(Event::Joined(_)) => "joined",
             Heard::Event(Event::Suspect(_)) => "suspect",
             Heard::Event(Event::Died(_)) => "died",
+            Heard::Event(Event::Forgotten { .. }) => "forgotten",
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(kinds, ["joined", "suspect", "died", "joined"]);
+    assert_eq!(kinds, ["joined", "suspect", "died", "joined", "forgotten"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_was_forgotten_is_told_before_anything_of_its_is_taken() {
+    let engine = Memory::new();
+    let wire = engine.connect();
+    let mut b = join(&engine, "b", "a").await;
+    let mut a = join(&wire, "a", "a").await;
+    let boot = a.node.peer().boot;
+    wire.cut();
+    b.node.members().until(|members| members.get(&id("a")).is_none()).await;
+    wire.heal();
+    // Sent before it is known that what came before was let go of: refused, and surely not done.
+    let early = a.node.call(&id("b"), "early", after(1000)).await.unwrap_err();
+    assert!(early.failure.never_ran(), "{early:?}");
+    while !matches!(a.event().await, Event::Forgotten { by } if by.id == id("b")) {}
+    a.node.cast(&id("b"), "late").unwrap();
+    assert!(matches!(b.event().await, Event::Joined(_)));
+    assert!(matches!(b.event().await, Event::Suspect(_)));
+    assert!(matches!(b.event().await, Event::Died(member) if member.boot == boot));
+    assert!(matches!(b.event().await, Event::Joined(member) if member.boot == boot));
+    assert_eq!(b.told().await, "late");
+    assert_eq!((b.node.stats().stale, b.node.stats().missed), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
