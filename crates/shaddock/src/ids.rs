@@ -87,6 +87,14 @@ pub struct Member {
     pub frontend: ServerId,
     /// Which connection it is.
     pub session: SessionId,
+    /// The fencing token of the connection's claim on the uid: of two, the greater is the newer. 0 if there may
+    /// be many connections of this uid.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub revision: u64,
+}
+
+pub(crate) fn is_zero(revision: &u64) -> bool {
+    *revision == 0
 }
 
 /// Why a text is not a member.
@@ -106,6 +114,7 @@ impl FromStr for Member {
             uid: Uid::from(uid),
             frontend: frontend.parse().map_err(|_| bad())?,
             session: SessionId(u64::from_str_radix(session, 16).map_err(|_| bad())?),
+            revision: 0,
         })
     }
 }

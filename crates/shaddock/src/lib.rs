@@ -44,6 +44,7 @@ mod app;
 mod component;
 mod server;
 
+mod census;
 mod channel;
 mod cluster;
 pub mod connector;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rustc_hash::FxHashMap;
-use shaddock_cluster::{Answer, Event, Peer, Receive};
+use shaddock_cluster::{Answer, Event, Member, Peer, Receive};
 use shaddock_protocol::{Hello, Incoming, Route};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -36,8 +36,10 @@ use crate::session::mailbox::Order;
 use crate::session::record::{Frontend, Record};
 use crate::session::{Identity, Moved, Session, remote};
 use crate::tasks::Tasks;
-use crate::tasks::guarded;
 use crate::telemetry::{Seldom, ServerMetrics};
+
+/// How long a session that could not follow its key waits before it tries again, at first.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
 /// A handler on one server.
 #[derive(Clone)]
@@ -270,6 +272,15 @@ impl Core {
             Ok(read) => read,
             Err(fault) => return reply(answer, Err(fault)),
         };
+        let uid = identity.uid.as_deref().unwrap_or_default();
+        if !self.channels.admit(uid, identity.revision) {
+            self.metrics.fenced.increment(1);
+            let caller = self.router.caller();
+            // If this does not arrive, the next message brings another.
+            let _ =
+                caller.remote(&from.id, remote::SERVICE, remote::CONFIRM).tell(&(forward.session,));
+            return reply(answer, Err(Fault::internal("another session has its uid by now")));
+        }
         let session = Session::far(
             forward.session,
             from.id.clone(),
@@ -382,7 +393,8 @@ impl Core {
                     continue;
                 }
                 let from = from.map(|from| &from.id).filter(|from| members.get(from).is_some());
-                let moved = Moved { kind: kind.clone(), from: from.cloned(), to: to.id.clone() };
+                let (kind, from, to) = (kind.clone(), from.cloned(), to.id.clone());
+                let moved = Moved { kind, from, to, failures: 0 };
                 record.mailbox.order(Order::Moved(moved));
             }
         });
@@ -396,12 +408,36 @@ impl Core {
         }
     }
 
-    fn lose_frontend(&self, frontend: &ServerId) {
-        for (channel, member) in self.channels.lose_frontend(frontend) {
-            self.metrics.lost_members.increment(1);
-            tracing::info!(server = %self.id, channel = channel.name(), %member, "a member was lost with its front-end");
-            if let Some(hook) = &self.definition.on_lost_member {
-                guarded("on_lost_member", || hook(channel, member));
+    /// `by` had taken this server for dead. If this is a front-end, the uids of its sessions may have been given
+    /// to others, and its members are out of the channels there. If that is one, it has entered its sessions
+    /// elsewhere, and does so here again where they belong.
+    fn on_forgotten(&self, by: &Member) {
+        self.channels.forget_frontend(&by.id);
+        let follows = self.definition.on_moved.contains_key(by.kind.as_str());
+        for record in self.frontend.iter().flat_map(|frontend| frontend.table.all()) {
+            if record.has_claim() {
+                record.mailbox.order(Order::Confirm);
+            }
+            let owner = self.router.of_session(&by.kind, &Session::here(record.clone()));
+            if follows && owner.is_ok_and(|owner| owner == by.id) {
+                let from = Some(by.id.clone());
+                let moved = Moved { kind: by.kind.clone(), from, to: by.id.clone(), failures: 0 };
+                record.mailbox.order(Order::Moved(moved));
+            }
+        }
+    }
+
+    /// Pushes of `from` to sessions of this front-end got lost.
+    fn on_missed(&self, from: &Peer, casts: u64) {
+        self.metrics.missed.increment(casts);
+        tracing::warn!(server = %self.id, from = %from.id, casts, "messages of another server were lost");
+        if self.app.config().cluster.gaps == config::Gaps::Ignore {
+            return;
+        }
+        for record in self.frontend.iter().flat_map(|frontend| frontend.table.all()) {
+            let server = self.router.of_session(&from.kind, &Session::here(record.clone()));
+            if server.is_ok_and(|server| server == from.id) {
+                record.mailbox.order(Order::Kick(None));
             }
         }
     }
@@ -446,14 +482,12 @@ impl Receive for Inbox {
             }
             Event::Changed(member) => core.on_owners(&member.kind, None),
             Event::Left(member) | Event::Died(member) => {
-                core.lose_frontend(&member.id);
+                core.channels.lose_frontend(&member.id);
                 core.on_owners(&member.kind, Some(&member.id));
                 core.app.missed(&member);
             }
-            Event::Missed { from, casts } => {
-                core.metrics.missed.increment(casts);
-                tracing::warn!(server = %core.id, from = %from.id, casts, "messages of another server were lost");
-            }
+            Event::Forgotten { by } => core.on_forgotten(&by),
+            Event::Missed { from, casts } => core.on_missed(&from, casts),
             Event::LinkLost => tracing::warn!(server = %core.id, "the link to the cluster is down"),
             Event::LinkBack { after } => {
                 tracing::info!(server = %core.id, ?after, "the link to the cluster is back")
@@ -522,17 +556,41 @@ impl Desk for Inbox {
         }
     }
 
-    fn moved(&self, record: &Arc<Record>, moved: Moved) -> Job {
-        let core = self.0.clone();
-        let Some(hook) = core.definition.on_moved.get(moved.kind.as_str()).cloned() else {
+    fn confirm(&self, record: &Arc<Record>) -> Job {
+        Box::pin(record.clone().confirm())
+    }
+
+    fn moved(&self, record: &Arc<Record>, mut moved: Moved) -> Job {
+        let (core, record) = (self.0.clone(), record.clone());
+        let hook = core.definition.on_moved.get(moved.kind.as_str()).cloned();
+        let session = Session::here(record.clone());
+        let owner = core.router.of_session(&moved.kind, &session);
+        let (Some(hook), Ok(owner)) = (hook, owner) else {
             return Box::pin(std::future::ready(()));
         };
-        let session = Session::here(record.clone());
-        Box::pin(async move {
-            let done = async { hook(ServerHandle(core.clone()), session.clone(), moved).await };
-            if let Err(fault) = core.within(core.deadline(), done).await {
-                tracing::warn!(server = %core.id, session = %session.id(), %fault, "a session did not follow its key");
+        // The key may have moved on since: then that is another move, which comes after this one.
+        if owner != moved.to {
+            if moved.from.as_ref() == Some(&owner) {
+                return Box::pin(std::future::ready(()));
             }
+            moved.to = owner;
+        }
+        Box::pin(async move {
+            let (handle, session) = (ServerHandle(core.clone()), session);
+            let done = async { hook(handle, session.clone(), moved.clone()).await };
+            let Err(fault) = core.within(core.deadline(), done).await else {
+                return;
+            };
+            let pause = FOLLOW_AGAIN * 2_u32.pow(moved.failures.min(5));
+            if core.seldom.now() {
+                tracing::warn!(server = %core.id, session = %session.id(), %fault, ?pause, "sessions do not follow their keys yet");
+            }
+            moved.failures += 1;
+            core.tasks.spawn("follow", async move |stop| {
+                if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+                    record.mailbox.order(Order::Moved(moved));
+                }
+            });
         })
     }
 

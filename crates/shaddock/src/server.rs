@@ -13,7 +13,7 @@ use shaddock_protocol::Hello;
 use shaddock_transport::AccessList;
 
 use crate::app::{AppHandle, StartError};
-use crate::channel::{Channel, Channels};
+use crate::channel::{Channel, Channels, OnLost};
 use crate::cluster::Cluster;
 use crate::component::{Component, DynComponent};
 use crate::config;
@@ -62,7 +62,7 @@ pub struct Server {
 
 pub(crate) type MovedHook =
     Arc<dyn Fn(ServerHandle, Session, Moved) -> BoxFuture<'static, Result<()>> + Send + Sync>;
-pub(crate) type LostHook = Arc<dyn Fn(Channel, Member) + Send + Sync>;
+pub(crate) type LostHook = Arc<OnLost>;
 pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
 pub(crate) type MakeConnector = Arc<dyn Fn(&Site<'_>) -> Result<Fitted, StartError> + Send + Sync>;
 pub(crate) type MakeState = Arc<dyn Fn(&ServerHandle) -> AnyState + Send + Sync>;
@@ -207,7 +207,10 @@ impl Server {
     }
 
     /// Runs for each session of this front-end whose key for servers of `kind` has another owner
-    /// now, since one died, came back or was added: before any further message of that session.
+    /// now, since one died, came back or was added: before any further message of that session. It runs as well
+    /// when the owner had taken this front-end for dead: see [`Moved`].
+    ///
+    /// If it fails it runs again, after a second, then two, at most 32: it should do no harm twice.
     #[must_use]
     pub fn on_moved<Fut>(
         mut self,
@@ -223,8 +226,10 @@ impl Server {
         self
     }
 
-    /// Runs for each member of a channel of these servers that was taken out because its front-end
-    /// died. It must not block.
+    /// Runs for each member of a channel of these servers that was taken out without having left, once: its
+    /// front-end died, its session is gone or has another uid, or another session claimed its uid. Not for those of a
+    /// front-end that had taken this server for dead: it has entered them elsewhere, or does so here again. It must
+    /// not block.
     #[must_use]
     pub fn on_lost_member(
         mut self,

@@ -121,7 +121,9 @@ pub(crate) struct ServerMetrics {
     pub(crate) remote_calls: Counter,
     /// Jobs refused because a lane was full.
     pub(crate) lane_overflows: Counter,
-    /// Members taken out of channels because their front-end died.
+    /// Messages of sessions that had lost their uid and did not know yet.
+    pub(crate) fenced: Counter,
+    /// Members taken out of channels that had not left.
     pub(crate) lost_members: Counter,
     /// Casts of other servers that got lost on the way.
     pub(crate) missed: Counter,
@@ -138,6 +140,7 @@ impl ServerMetrics {
             panics: counter("shaddock_panics_total"),
             remote_calls: counter("shaddock_remote_calls_total"),
             lane_overflows: counter("shaddock_lane_overflows_total"),
+            fenced: counter("shaddock_fenced_messages_total"),
             lost_members: counter("shaddock_lost_members_total"),
             missed: counter("shaddock_missed_casts_total"),
         }

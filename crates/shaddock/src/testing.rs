@@ -33,7 +33,6 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 use shaddock_client::{Builder, Client, CloseReason, Pushes};
-use shaddock_cluster::memory::Memory;
 use shaddock_transport::memory::{MemoryConnector, MemoryWire};
 use tokio::time::timeout;
 
@@ -43,6 +42,7 @@ use crate::ids::ServerId;
 use crate::server::ServerHandle;
 
 pub use shaddock_client as client;
+pub use shaddock_cluster::memory::{Chaos, Memory};
 
 /// How long a push is waited for: far more than anything takes, and nothing where time is paused.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,8 +116,21 @@ impl TestApp {
     ///
     /// If the application does not start.
     pub async fn try_start(app: App) -> Result<TestApp, StartError> {
-        let (running, doors, links) = app.start_in_memory().await?;
+        let (running, doors, links) = app.start_in_memory(&Memory::new()).await?;
         Ok(TestApp { running, doors, links })
+    }
+
+    /// Starts every server, with a link of its own to what `hub` is connected to: one that was made by
+    /// [`Memory::chaotic`] brings weather.
+    ///
+    /// # Panics
+    ///
+    /// If the application does not start.
+    pub async fn start_on(app: App, hub: &Memory) -> TestApp {
+        match app.start_in_memory(hub).await {
+            Ok((running, doors, links)) => TestApp { running, doors, links },
+            Err(error) => panic!("the application does not start: {error}"),
+        }
     }
 
     /// The application, as its parts see it.
@@ -174,7 +187,7 @@ impl TestApp {
     ///
     /// If there is none of this id.
     pub fn cut(&self, server: &str) {
-        self.links.get(server).unwrap_or_else(|| panic!("there is no server {server}")).cut();
+        self.link(server).cut();
     }
 
     /// Ends [`cut`](TestApp::cut).
@@ -183,7 +196,16 @@ impl TestApp {
     ///
     /// If there is none of this id.
     pub fn heal(&self, server: &str) {
-        self.links.get(server).unwrap_or_else(|| panic!("there is no server {server}")).heal();
+        self.link(server).heal();
+    }
+
+    /// The link of a server, which can be cut, and parted from that of another.
+    ///
+    /// # Panics
+    ///
+    /// If there is none of this id.
+    pub fn link(&self, server: &str) -> &Memory {
+        self.links.get(server).unwrap_or_else(|| panic!("there is no server {server}"))
     }
 
     /// Stops it in order. Says whether everything ended by itself.

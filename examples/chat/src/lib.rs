@@ -104,18 +104,21 @@ async fn leave(session: Session, chat: Rpc<ChatRemoteClient>) -> Result<()> {
     chat.of(&session)?.kick(member, session.get("rid")?).await
 }
 
-/// Connector: the room of a session lives on another chat server now.
+/// Connector: the room of a session lives on another chat server now, or its own had lost this connector.
 async fn follow(server: ServerHandle, session: Session, moved: Moved) -> Result<()> {
     let Ok(member) = session.member() else {
         return Ok(());
     };
     let (chat, rid): (Rpc<ChatRemoteClient>, String) = (server.rpc()?, session.get("rid")?);
-    if let Some(from) = &moved.from
-        && let Err(fault) = chat.at(from).forget(member.clone(), rid.clone()).await
-    {
-        tracing::warn!(%member, %from, %fault, "a user is in a room that has moved away");
+    if moved.is_return() {
+        // Those in the room were told that this user had left.
+        return chat.at(&moved.to).add(member, rid).await.map(drop);
     }
-    chat.at(&moved.to).resume(member, rid).await
+    chat.at(&moved.to).resume(member.clone(), rid.clone()).await?;
+    match &moved.from {
+        Some(from) => chat.at(from).forget(member, rid).await,
+        None => Ok(()),
+    }
 }
 
 /// Chat: what somebody says to everyone in the room, or to one of them.

@@ -12,19 +12,19 @@ use shaddock_cluster::{Engine, Node};
 use shaddock_transport::AccessList;
 use shaddock_transport::memory::MemoryConnector;
 use tokio::net::TcpListener;
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use super::tables::Tables;
 use super::{App, AppHandle, RouteInfo, Shared, StartError};
-use crate::channel::Channels;
 use crate::channel::push::Pusher;
+use crate::channel::{Channel, Channels, OnLost};
 use crate::cluster::{META_HOST, META_PORT};
 use crate::component::DynComponent;
 use crate::config::{self, Config};
 use crate::connector::{Fitted, Listening, Site, built_in};
 use crate::handler::filter::{Around, Filters};
-use crate::ids::{Kind, ServerId};
+use crate::ids::{Kind, Member, ServerId};
 use crate::router::{Router, Rule};
 use crate::rpc::caller::Caller;
 use crate::running::Core;
@@ -32,11 +32,14 @@ use crate::server::Server;
 use crate::session::lane::Lanes;
 use crate::session::record::Frontend;
 use crate::session::table::SessionTable;
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, guarded};
 use crate::telemetry::{self, FrontendMetrics, PushMetrics, Seldom, ServerMetrics, Telemetry};
 
 /// How many events an application's listeners may fall behind.
 const EVENTS: usize = 1024;
+
+/// How many claims on uids a front-end makes anew at once.
+const CONFIRMING: usize = 64;
 
 /// How many bytes a connection in memory holds each way.
 const MEMORY_CAPACITY: usize = 64 * 1024;
@@ -221,6 +224,7 @@ impl Plan {
                 pusher: pusher.clone(),
                 events: self.app.event_sender().clone(),
                 tasks: tasks.clone(),
+                confirming: Semaphore::new(CONFIRMING),
                 metrics: FrontendMetrics::new(telemetry, &id),
                 seldom: Seldom::default(),
                 access,
@@ -232,11 +236,12 @@ impl Plan {
         } else {
             None
         };
+        let metrics = ServerMetrics::new(telemetry, &id);
         let around = |outer: &[Arc<dyn Around>], inner: &[Arc<dyn Around>]| -> Filters {
             outer.iter().chain(inner).cloned().collect()
         };
         Ok(Arc::new(Core {
-            channels: Channels::new(pusher.clone()),
+            channels: Channels::new(pusher.clone(), on_lost(&id, &definition, &metrics)),
             router: Router::new(caller, self.rules.clone()),
             pusher,
             endpoints: definition
@@ -255,7 +260,7 @@ impl Plan {
             close_route: format!("{kind}.session.closed")
                 .parse()
                 .map_err(|error| mismatch(&error))?,
-            metrics: ServerMetrics::new(telemetry, &id),
+            metrics,
             seldom: Seldom::default(),
             entry: entry.clone(),
             app: self.app.clone(),
@@ -360,6 +365,18 @@ fn readable(name: &str) -> String {
 
 /// How many one-way calls of one server may wait.
 const ONE_WAY_CALLS: usize = 65_536;
+
+/// What a server does for members that are taken out of its channels.
+fn on_lost(id: &ServerId, definition: &Arc<Server>, metrics: &ServerMetrics) -> Box<OnLost> {
+    let (id, definition, lost) = (id.clone(), definition.clone(), metrics.lost_members.clone());
+    Box::new(move |channel: Channel, member: Member| {
+        lost.increment(1);
+        tracing::info!(server = %id, channel = channel.name(), %member, "a member was lost");
+        if let Some(hook) = &definition.on_lost_member {
+            guarded("on_lost_member", || hook(channel, member));
+        }
+    })
+}
 
 pub(super) fn report(missing: Vec<String>) -> Result<(), StartError> {
     if missing.is_empty() { Ok(()) } else { Err(StartError::Missing(missing)) }

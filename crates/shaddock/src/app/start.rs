@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::plan::InMemory;
 use super::plan::{FrontDoor, Place, report};
 use super::{App, AppHandle, StartError, lock};
+use crate::census;
 use crate::component::DynComponent;
 use crate::error::Fault;
 use crate::frontend::Premises;
@@ -69,8 +70,7 @@ impl App {
 
     /// Starts it in memory: the ways to its front-ends, and the link of each server.
     #[cfg(feature = "testing")]
-    pub(crate) async fn start_in_memory(self) -> Result<InMemoryApp, StartError> {
-        let hub = Memory::new();
+    pub(crate) async fn start_in_memory(self, hub: &Memory) -> Result<InMemoryApp, StartError> {
         let ids = self.config.servers.iter().filter_map(|entry| entry.id.parse().ok());
         let links = ids.map(|id| (id, hub.connect())).collect();
         let mut place = Place::Memory(InMemory { links, doors: HashMap::new() });
@@ -213,6 +213,7 @@ impl Running {
         }
         for server in &self.servers {
             server.core.know_owners();
+            census::take(&server.core);
         }
         for (server, door) in self.servers.iter().zip(doors) {
             if let Some(door) = door {

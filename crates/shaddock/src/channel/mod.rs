@@ -6,12 +6,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
 use crate::error::{Fault, Result};
 use crate::ids::{Member, ServerId, SessionId, Uid};
 use crate::rpc::envelope;
+use crate::session::fences::Fences;
 use push::Pusher;
 
 /// The channels of one server. Cheap to clone; an argument of handlers.
@@ -24,7 +25,12 @@ pub struct Channels(Arc<Registry>);
 struct Registry {
     rooms: Mutex<FxHashMap<Arc<str>, Arc<Room>>>,
     pusher: Pusher,
+    fences: Fences,
+    on_lost: Box<OnLost>,
 }
+
+/// What runs for each member that was taken out without having left.
+pub(crate) type OnLost = dyn Fn(Channel, Member) + Send + Sync;
 
 /// A named set of members to push to.
 ///
@@ -32,8 +38,9 @@ struct Registry {
 /// one message to each front-end that has members, however many. Push, join and leave happen one
 /// after another, and none of them waits: every member sees the same order.
 ///
-/// A member whose front-end died is taken out, and the server's
-/// [`on_lost_member`](crate::Server::on_lost_member) hook runs.
+/// A member whose front-end died is taken out, and so is one whose uid another session has claimed since, and
+/// one whose session has ended without anybody having said so here, within seconds. The server's
+/// [`on_lost_member`](crate::Server::on_lost_member) hook runs for each.
 #[derive(Clone)]
 pub struct Channel {
     registry: Arc<Registry>,
@@ -49,10 +56,17 @@ struct Room {
 struct State {
     fronts: Vec<Front>,
     /// By uid, where to find them.
-    members: FxHashMap<Uid, Vec<(ServerId, SessionId)>>,
+    members: FxHashMap<Uid, Vec<Seat>>,
     count: usize,
     free_when_empty: bool,
     gone: bool,
+}
+
+/// Where somebody is.
+struct Seat {
+    frontend: ServerId,
+    session: SessionId,
+    revision: u64,
 }
 
 /// The members at one front-end, in the order they came.
@@ -64,8 +78,14 @@ struct Front {
 }
 
 impl Channels {
-    pub(crate) fn new(pusher: Pusher) -> Channels {
-        Channels(Arc::new(Registry { rooms: Mutex::default(), pusher }))
+    pub(crate) fn new(pusher: Pusher, on_lost: Box<OnLost>) -> Channels {
+        let (rooms, fences) = (Mutex::default(), Fences::default());
+        Channels(Arc::new(Registry { rooms, pusher, fences, on_lost }))
+    }
+
+    /// Whether nobody has claimed the uid since a session got it by this revision, for all that is known here.
+    pub(crate) fn admit(&self, uid: &str, revision: u64) -> bool {
+        self.0.fences.admit(uid, revision)
     }
 
     /// The channel `name`, made if there is none.
@@ -119,13 +139,47 @@ impl Channels {
         sent
     }
 
-    /// Takes out everybody who was at `frontend`, and says who was where.
-    pub(crate) fn lose_frontend(&self, frontend: &ServerId) -> Vec<(Channel, Member)> {
+    /// Takes out everybody who was at `frontend`.
+    pub(crate) fn lose_frontend(&self, frontend: &ServerId) {
+        self.lose(|state| state.take(|member| member.frontend == *frontend, frontend));
+    }
+
+    /// Takes out everybody who was at `frontend`, and tells nobody: it had taken us for dead, and they are elsewhere.
+    pub(crate) fn forget_frontend(&self, frontend: &ServerId) {
+        self.take_out(|state| state.take(|member| member.frontend == *frontend, frontend));
+    }
+
+    /// Takes out the members at `frontend` whose sessions have ended.
+    pub(crate) fn lose_sessions(&self, frontend: &ServerId, ended: &FxHashSet<SessionId>) {
+        self.lose(|state| state.take(|member| ended.contains(&member.session), frontend));
+    }
+
+    /// Everybody, by front-end, each once.
+    pub(crate) fn by_frontend(&self) -> FxHashMap<ServerId, FxHashSet<(SessionId, Uid)>> {
+        let rooms: Vec<_> = lock(&self.0.rooms).values().cloned().collect();
+        let mut all: FxHashMap<ServerId, FxHashSet<(SessionId, Uid)>> = FxHashMap::default();
+        for room in rooms {
+            for front in &lock(&room.state).fronts {
+                let members = front.members.iter().map(|(uid, session)| (*session, uid.clone()));
+                all.entry(front.id.clone()).or_default().extend(members);
+            }
+        }
+        all
+    }
+
+    fn lose(&self, take: impl Fn(&mut State) -> Vec<Member>) {
+        // All are out before anybody is told.
+        for (channel, member) in self.take_out(take) {
+            (self.0.on_lost)(channel, member);
+        }
+    }
+
+    fn take_out(&self, take: impl Fn(&mut State) -> Vec<Member>) -> Vec<(Channel, Member)> {
         let rooms: Vec<_> = lock(&self.0.rooms).values().cloned().collect();
         let mut lost = Vec::new();
         for room in rooms {
             let channel = Channel { registry: self.0.clone(), room };
-            let members = channel.with_leaving(|state| state.lose_front(frontend));
+            let members = channel.with_leaving(&take);
             lost.extend(members.into_iter().map(|member| (channel.clone(), member)));
         }
         lost
@@ -143,14 +197,15 @@ impl Channel {
         self.with(|state| state.free_when_empty = true);
     }
 
-    /// Lets a member in. Says whether they were outside.
+    /// Lets a member in. Says whether they were outside, and may come in: one whose uid another session has
+    /// claimed since may not, and one that had the uid before goes.
     pub fn join(&self, member: Member) -> bool {
-        self.inside(|state| state.join(member.clone()))
+        self.admit(&member) && self.inside(|state| state.join(member.clone()))
     }
 
     /// Tells those inside, then lets the member in, in one step: the newcomer does not hear
-    /// themselves, and of two who come at once one hears the other. Says whether they were outside;
-    /// if they were in already, nobody is told.
+    /// themselves, and of two who come at once one hears the other. Says whether they came in, as
+    /// [`join`](Channel::join) does; if not, nobody is told.
     ///
     /// # Errors
     ///
@@ -158,14 +213,15 @@ impl Channel {
     pub fn join_telling(&self, member: Member, route: &str, body: &impl Serialize) -> Result<bool> {
         let pusher = &self.registry.pusher;
         let body = pusher.encode(route, body)?;
-        Ok(self.inside(|state| {
-            if state.has(&member) {
-                return false;
-            }
-            // A front-end that can't be reached now loses its members in a moment.
-            let _ = state.push(pusher, route, &body);
-            state.join(member.clone())
-        }))
+        Ok(self.admit(&member)
+            && self.inside(|state| {
+                if state.has(&member) {
+                    return false;
+                }
+                // A front-end that can't be reached now loses its members in a moment.
+                let _ = state.push(pusher, route, &body);
+                state.join(member.clone())
+            }))
     }
 
     /// Lets a member out. Says whether they were inside.
@@ -247,7 +303,7 @@ impl Channel {
                 return Err(Fault::new(500, format!("{uid} is not in {}", self.room.name)));
             };
             let mut sent = Ok(());
-            for (frontend, session) in places {
+            for Seat { frontend, session, .. } in places {
                 let told = pusher.push_to(frontend, &[*session], route, &body);
                 sent = sent.and(told);
             }
@@ -261,6 +317,18 @@ impl Channel {
         let mut rooms = lock(&self.registry.rooms);
         *lock(&room.state) = State { gone: true, ..State::default() };
         remove(&mut rooms, &room);
+    }
+
+    /// Whether a member may come in. Those who had its uid before it go.
+    fn admit(&self, member: &Member) -> bool {
+        if !self.registry.fences.admit(&member.uid, member.revision) {
+            return false;
+        }
+        // The room stays, even if it is empty for a moment.
+        for stale in self.with(|state| state.take_stale(member)) {
+            (self.registry.on_lost)(self.clone(), stale);
+        }
+        true
     }
 
     /// The room that has this channel's name: another one, if this was taken away and opened again.
@@ -324,9 +392,9 @@ impl State {
 
     fn has(&self, member: &Member) -> bool {
         self.members.get(&member.uid).is_some_and(|places| {
-            places.iter().any(|(frontend, session)| {
-                *frontend == member.frontend && *session == member.session
-            })
+            places
+                .iter()
+                .any(|seat| seat.frontend == member.frontend && seat.session == member.session)
         })
     }
 
@@ -334,8 +402,9 @@ impl State {
         if self.has(&member) {
             return false;
         }
-        let Member { uid, frontend, session } = member;
-        self.members.entry(uid.clone()).or_default().push((frontend.clone(), session));
+        let Member { uid, frontend, session, revision } = member;
+        let seat = Seat { frontend: frontend.clone(), session, revision };
+        self.members.entry(uid.clone()).or_default().push(seat);
         let front = match self.fronts.iter().position(|front| front.id == frontend) {
             Some(at) => &mut self.fronts[at],
             None => {
@@ -355,9 +424,8 @@ impl State {
             return false;
         }
         if let Some(places) = self.members.get_mut(&member.uid) {
-            places.retain(|(frontend, session)| {
-                *frontend != member.frontend || *session != member.session
-            });
+            places
+                .retain(|seat| seat.frontend != member.frontend || seat.session != member.session);
             if places.is_empty() {
                 self.members.remove(&member.uid);
             }
@@ -371,31 +439,45 @@ impl State {
         true
     }
 
-    fn lose_front(&mut self, frontend: &ServerId) -> Vec<Member> {
-        let Some(at) = self.fronts.iter().position(|front| front.id == *frontend) else {
+    /// Takes out those at one front-end whom `which` chooses.
+    fn take(&mut self, which: impl Fn(&Member) -> bool, frontend: &ServerId) -> Vec<Member> {
+        let Some(front) = self.fronts.iter().find(|front| front.id == *frontend) else {
             return Vec::new();
         };
-        let front = self.fronts.remove(at);
-        self.count -= front.members.len();
-        for (uid, _) in &front.members {
-            if let Some(places) = self.members.get_mut(uid) {
-                places.retain(|(other, _)| other != frontend);
-                if places.is_empty() {
-                    self.members.remove(uid);
-                }
-            }
+        let taken: Vec<_> = self.of(front).filter(which).collect();
+        for member in &taken {
+            self.leave(member);
         }
-        let member = |(uid, session)| Member { uid, frontend: front.id.clone(), session };
-        front.members.into_iter().map(member).collect()
+        taken
+    }
+
+    /// Takes out those who claimed the uid of `member` before it did.
+    fn take_stale(&mut self, member: &Member) -> Vec<Member> {
+        let seats = self.members.get(&member.uid).map(Vec::as_slice).unwrap_or_default();
+        let stale = |seat: &&Seat| 0 < seat.revision && seat.revision < member.revision;
+        let is_other =
+            |other: &Member| other.frontend != member.frontend || other.session != member.session;
+        let taken: Vec<_> = seats
+            .iter()
+            .filter(stale)
+            .map(|seat| seat.member(&member.uid))
+            .filter(is_other)
+            .collect();
+        for member in &taken {
+            self.leave(member);
+        }
+        taken
     }
 
     fn all(&self) -> impl Iterator<Item = Member> {
-        self.fronts.iter().flat_map(|front| {
-            front.members.iter().map(|(uid, session)| Member {
-                uid: uid.clone(),
-                frontend: front.id.clone(),
-                session: *session,
-            })
+        self.fronts.iter().flat_map(|front| self.of(front))
+    }
+
+    fn of<'a>(&'a self, front: &'a Front) -> impl Iterator<Item = Member> + 'a {
+        front.members.iter().filter_map(|(uid, session)| {
+            let seats = self.members.get(uid)?;
+            let seat = |seat: &&Seat| seat.frontend == front.id && seat.session == *session;
+            Some(seats.iter().find(seat)?.member(uid))
         })
     }
 
@@ -409,6 +491,14 @@ impl State {
             sent = sent.and(told);
         }
         sent
+    }
+}
+
+impl Seat {
+    fn member(&self, uid: &Uid) -> Member {
+        let Seat { frontend, session, revision } = self;
+        let (uid, frontend) = (uid.clone(), frontend.clone());
+        Member { uid, frontend, session: *session, revision: *revision }
     }
 }
 

@@ -38,6 +38,11 @@ impl Pusher {
         Pusher { caller, tables, metrics, own: Arc::default() }
     }
 
+    /// What asks other servers.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// The server's place in the cluster.
     pub(crate) fn node(&self) -> &Node {
         self.caller.node()

@@ -40,6 +40,20 @@ pub struct Cluster {
     pub wait: Duration,
     /// On how many brokers of a cluster of them shared values are kept.
     pub replicas: usize,
+    /// What happens when pushes of another server to clients of this one got lost.
+    pub gaps: Gaps,
+}
+
+/// What happens when messages of another server got lost, which is counted and logged in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Gaps {
+    /// Nothing: whoever was to hear them has not heard them.
+    #[default]
+    Ignore,
+    /// The sessions whose messages go to that server are closed. Their clients come back and begin anew.
+    Close,
 }
 
 impl Default for Cluster {
@@ -57,6 +71,7 @@ impl Default for Cluster {
             key: None,
             wait: Duration::from_secs(30),
             replicas: 1,
+            gaps: Gaps::default(),
         }
     }
 }

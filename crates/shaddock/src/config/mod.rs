@@ -58,7 +58,7 @@ use std::path::{Path, PathBuf};
 use files::{Files, Sources};
 use options::Options;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Gaps};
 pub use error::ConfigError;
 pub use frontend::{Certificate, Connector, Frontend, Heartbeat, Rate};
 pub use options::{Limits, Log, Remotes, Requests, Stop};

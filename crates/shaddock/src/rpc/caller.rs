@@ -145,6 +145,25 @@ impl Ready<'_> {
         }
     }
 
+    /// Calls it, and runs `then` with what comes out, if anything does: where what arrives is read, and so before
+    /// anything that the other server sent later.
+    pub(crate) fn call_then<T: DeserializeOwned>(
+        &self,
+        args: &impl Serialize,
+        then: impl FnOnce(T) + Send + 'static,
+    ) -> Result<(), RpcError> {
+        let args = envelope::pack(args).map_err(|error| self.codec(error))?;
+        let packed =
+            envelope::pack(&Ask::Remote(self.method(&args))).map_err(|error| self.codec(error))?;
+        self.caller.node.call_then(self.server, &packed, self.caller.deadline(), move |answer| {
+            let result = answer.ok().and_then(|answer| envelope::unpack_answer(answer).ok());
+            if let Some(result) = result.and_then(|result| envelope::unpack(&result).ok()) {
+                then(result);
+            }
+        });
+        Ok(())
+    }
+
     /// Sends it, and waits for nothing.
     pub(crate) fn tell(&self, args: &impl Serialize) -> Result<(), RpcError> {
         let packed = self.packed(args)?;

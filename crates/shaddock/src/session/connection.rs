@@ -40,6 +40,8 @@ pub(crate) trait Desk: Send + Sync + 'static {
     fn greet(&self, record: &Arc<Record>, hello: Hello, peer: Peer) -> Option<Greeting>;
     /// Takes a message; what is to be done here comes back as a job.
     fn take(&self, record: &Arc<Record>, message: Incoming) -> Taken;
+    /// What to do when others may have been given the session's uid.
+    fn confirm(&self, record: &Arc<Record>) -> Job;
     /// What to do about a key that has a new owner.
     fn moved(&self, record: &Arc<Record>, moved: Moved) -> Job;
     /// What to do when the session has ended, once.
@@ -54,6 +56,12 @@ pub(crate) enum Taken {
     Beside(Job),
     /// It was sent on, or answered.
     Done,
+}
+
+/// Something that the application or the directory of uids has to be asked before anything more is handled.
+enum Errand {
+    Confirm,
+    Follow(Moved),
 }
 
 /// Why a connection ended.
@@ -128,7 +136,8 @@ pub(crate) struct Connection<W, D> {
     greeting: Option<Greeting>,
     /// Messages that wait for the one being handled.
     waiting: VecDeque<Incoming>,
-    moves: VecDeque<Moved>,
+    /// What is to be done before any further message.
+    first: VecDeque<Errand>,
     running: Option<Job>,
     beside: Option<Box<FuturesUnordered<Job>>>,
     /// Boxed, for a connection without any deadline has none.
@@ -169,7 +178,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             stop,
             greeting: None,
             waiting: VecDeque::new(),
-            moves: VecDeque::new(),
+            first: VecDeque::new(),
             running: None,
             beside: None,
             sleep: None,
@@ -221,8 +230,8 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         self.beside = None;
         // A key may have got another owner just now: the close hook follows it.
         self.collect();
-        while let Some(moved) = self.moves.pop_front() {
-            self.desk.moved(&self.record, moved).await;
+        while let Some(errand) = self.first.pop_front() {
+            self.run_errand(errand).await;
         }
         self.desk.closed(&self.record).await;
         if !self.closed {
@@ -400,8 +409,8 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             if self.is_clogged() {
                 break;
             }
-            if let Some(moved) = self.moves.pop_front() {
-                self.running = Some(self.desk.moved(&self.record, moved));
+            if let Some(errand) = self.first.pop_front() {
+                self.running = Some(self.run_errand(errand));
                 continue;
             }
             let Some(message) = self.waiting.pop_front() else {
@@ -427,11 +436,18 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         }
     }
 
+    fn run_errand(&self, errand: Errand) -> Job {
+        match errand {
+            Errand::Confirm => self.desk.confirm(&self.record),
+            Errand::Follow(moved) => self.desk.moved(&self.record, moved),
+        }
+    }
+
     /// Gives the wire what waits for the client, and writes it.
     fn speak(&mut self, cx: &mut Context<'_>) {
         loop {
             let more = self.collect();
-            if !self.moves.is_empty() {
+            if !self.first.is_empty() {
                 self.poll_lane(cx);
             }
             let unsent = self.wire.unsent();
@@ -464,7 +480,8 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         }
         for order in collected.orders {
             match order {
-                Order::Moved(moved) => self.moves.push_back(moved),
+                Order::Confirm => self.first.push_back(Errand::Confirm),
+                Order::Moved(moved) => self.first.push_back(Errand::Follow(moved)),
                 Order::Kick(reason) => {
                     self.dialect.kick(reason.as_deref());
                     self.end(Ending::Dialect(CloseReason::Kicked));
@@ -545,7 +562,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             let idle = self.running.is_none()
                 && self.beside.is_none()
                 && self.waiting.is_empty()
-                && self.moves.is_empty()
+                && self.first.is_empty()
                 && self.record.forwarded() == 0;
             if idle {
                 return Poll::Ready(());

@@ -14,6 +14,8 @@ use super::Moved;
 pub(crate) enum Order {
     /// Close, after a kick package with this reason if there is one.
     Kick(Option<String>),
+    /// Find out whether the uid is still the session's.
+    Confirm,
     /// Run the hook of a key that has another owner now, before any further message.
     Moved(Moved),
 }

@@ -1,6 +1,8 @@
 //! One client connection, as handlers see it: `Session`.
 
+pub(crate) mod claim;
 pub(crate) mod connection;
+pub(crate) mod fences;
 pub(crate) mod lane;
 pub(crate) mod mailbox;
 pub(crate) mod record;
@@ -17,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::channel::push::Pusher;
 use crate::error::{Fault, Result};
-use crate::ids::{Member, ServerId, SessionId, Uid};
+use crate::ids::{Member, ServerId, SessionId, Uid, is_zero};
 use crate::rpc::caller::{Caller, RpcError};
 use record::Record;
 
@@ -54,17 +56,31 @@ pub(crate) struct Identity {
     pub(crate) uid: Option<Uid>,
     #[serde(rename = "s", default, skip_serializing_if = "Map::is_empty")]
     pub(crate) settings: Map<String, Value>,
+    /// The fencing token of its claim on the uid; 0 without one.
+    #[serde(rename = "r", default, skip_serializing_if = "is_zero")]
+    pub(crate) revision: u64,
 }
 
-/// A key's owner has changed: this session's messages to servers of `kind` go elsewhere now.
+/// A session's messages to servers of `kind` go elsewhere now, or to a server that has lost it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Moved {
     /// The kind of server whose owner changed.
     pub kind: crate::ids::Kind,
     /// Where they went, if that server still lives.
     pub from: Option<ServerId>,
-    /// Where they go now.
+    /// Where they go now. If that is where they went, the server had taken this front-end for dead: it took
+    /// its members out of the channels, and told those who were left.
     pub to: ServerId,
+    /// How often the hook failed.
+    pub(crate) failures: u32,
+}
+
+impl Moved {
+    /// Whether the server is the same, and had lost the session for a while: see [`to`](Moved::to).
+    pub fn is_return(&self) -> bool {
+        self.from.as_ref() == Some(&self.to)
+    }
 }
 
 /// Why a session was not bound.
@@ -80,7 +96,7 @@ pub enum BindError {
     /// The client has gone.
     #[error("the session is closed")]
     Closed,
-    /// It could not be found out whether the uid is free.
+    /// It could not be found out whether the uid is free. Sessions that are bound stay what they are.
     #[error("the session's front-end or the directory of uids can't be reached: {0}")]
     Unreachable(String),
 }
@@ -88,10 +104,18 @@ pub enum BindError {
 /// What can be changed in a session.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Change {
-    Bind { uid: Uid, unique: bool },
+    Bind { uid: Uid, how: How },
     Unbind,
     Update { set: Map<String, Value>, remove: Vec<String> },
     Kick { reason: Option<String> },
+}
+
+/// Who else may be bound to a uid.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum How {
+    Shared,
+    Unique,
+    Kicking { reason: Option<String> },
 }
 
 /// Why it was not changed.
@@ -161,7 +185,7 @@ impl Session {
     ///
     /// A fault with code 500 if there is none.
     pub fn uid(&self) -> Result<Uid> {
-        self.find_uid().ok_or_else(|| Fault::new(500, "the session is not bound to a uid"))
+        self.find_uid().ok_or_else(unbound)
     }
 
     /// The user bound to it, if there is one.
@@ -175,7 +199,9 @@ impl Session {
     ///
     /// A fault with code 500 if it is not bound to a uid.
     pub fn member(&self) -> Result<Member> {
-        Ok(Member { uid: self.uid()?, frontend: self.frontend().clone(), session: self.id() })
+        let (uid, revision) = self.identity(|identity| (identity.uid.clone(), identity.revision));
+        let uid = uid.ok_or_else(unbound)?;
+        Ok(Member { uid, frontend: self.frontend().clone(), session: self.id(), revision })
     }
 
     /// The setting `name`.
@@ -225,18 +251,40 @@ impl Session {
     ///
     /// If it is bound to another uid already, is gone, or can't be reached.
     pub async fn bind(&self, uid: impl Into<Uid>) -> Result<(), BindError> {
-        self.bind_as(uid.into(), false).await
+        self.bind_as(uid.into(), How::Shared).await
     }
 
     /// Says who the session belongs to, if nobody else in the whole cluster is bound to `uid` this way.
     ///
-    /// The claim is held until the session has ended and its close hook has run.
+    /// The claim is held until the session has ended and its close hook has run. If the front-end dies, it is
+    /// free when the others have found that out: within
+    /// [`Timings::dead`](shaddock_cluster::Timings::dead). If it was only cut off, its sessions keep their
+    /// uids but for those that were given to others meanwhile: these are kicked, told `logged in elsewhere`.
     ///
     /// # Errors
     ///
-    /// [`BindError::Taken`] if another session holds the uid; else as [`bind`](Session::bind).
+    /// [`BindError::Taken`] if another session holds the uid; [`BindError::Unreachable`] if the cluster's
+    /// key-value store can't be reached, which through `?` is code 500; else as [`bind`](Session::bind).
     pub async fn bind_unique(&self, uid: impl Into<Uid>) -> Result<(), BindError> {
-        self.bind_as(uid.into(), true).await
+        self.bind_as(uid.into(), How::Unique).await
+    }
+
+    /// As [`bind_unique`](Session::bind_unique), but one who holds the uid is kicked; with a reason it is told that.
+    ///
+    /// This waits until the other's close hook has run, up to ten seconds. Of many who do this at once one
+    /// gets the uid.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::Taken`] if another was quicker, or the one who was kicked takes too long to end; else as
+    /// [`bind_unique`](Session::bind_unique).
+    pub async fn bind_unique_kicking(
+        &self,
+        uid: impl Into<Uid>,
+        reason: Option<&str>,
+    ) -> Result<(), BindError> {
+        let reason = reason.map(str::to_owned);
+        self.bind_as(uid.into(), How::Kicking { reason }).await
     }
 
     /// Says that the session belongs to nobody any more.
@@ -247,7 +295,8 @@ impl Session {
     pub async fn unbind(&self) -> Result<(), BindError> {
         self.change(Change::Unbind).await?;
         if let Place::Far(far) = &self.0 {
-            far.lock().uid = None;
+            let mut copy = far.lock();
+            (copy.uid, copy.revision) = (None, 0);
         }
         Ok(())
     }
@@ -263,7 +312,7 @@ impl Session {
     pub async fn kick(&self, reason: Option<&str>) -> Result<()> {
         let reason = reason.map(str::to_owned);
         match self.change(Change::Kick { reason }).await {
-            Ok(()) | Err(BindError::Closed) => Ok(()),
+            Ok(_) | Err(BindError::Closed) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -300,20 +349,22 @@ impl Session {
         Ok(())
     }
 
-    async fn bind_as(&self, uid: Uid, unique: bool) -> Result<(), BindError> {
-        self.change(Change::Bind { uid: uid.clone(), unique }).await?;
+    async fn bind_as(&self, uid: Uid, how: How) -> Result<(), BindError> {
+        let revision = self.change(Change::Bind { uid: uid.clone(), how }).await?;
         if let Place::Far(far) = &self.0 {
-            far.lock().uid = Some(uid);
+            let mut copy = far.lock();
+            (copy.uid, copy.revision) = (Some(uid), revision);
         }
         Ok(())
     }
 
-    async fn change(&self, change: Change) -> Result<(), BindError> {
+    /// Gives the revision by which the session has its uid.
+    async fn change(&self, change: Change) -> Result<u64, BindError> {
         match &self.0 {
             Place::Here(record) => record.apply(change).await.map_err(BindError::from),
             Place::Far(far) => {
                 let ask = far.caller.remote(&far.frontend, remote::SERVICE, remote::CHANGE);
-                let done: Result<Result<(), Unchanged>, RpcError> =
+                let done: Result<Result<u64, Unchanged>, RpcError> =
                     ask.call(&(far.id, change)).await;
                 match done {
                     Ok(done) => done.map_err(BindError::from),
@@ -322,6 +373,10 @@ impl Session {
             }
         }
     }
+}
+
+fn unbound() -> Fault {
+    Fault::new(500, "the session is not bound to a uid")
 }
 
 impl Identity {

@@ -3,18 +3,18 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use shaddock_cluster::{Boot, Claim, ClaimError, Directory};
+use shaddock_cluster::{Claim, Directory};
 use shaddock_protocol::{Route, Voice};
 use shaddock_transport::{AccessList, Losses};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{Semaphore, broadcast};
 
 use super::mailbox::{Bounds, Mailbox, Order, Refused};
 use super::table::SessionTable;
-use super::{Change, Identity, Session, Unchanged};
+use super::{Change, How, Identity, Session, Unchanged};
 use crate::app::AppEvent;
 use crate::channel::push::{Deliver, Pusher};
 use crate::error::Result;
@@ -32,6 +32,8 @@ pub(crate) struct Frontend {
     pub(crate) events: broadcast::Sender<AppEvent>,
     /// Where claims are made, so that none is lost with whoever asked for it.
     pub(crate) tasks: Tasks,
+    /// How many claims are made anew at once.
+    pub(crate) confirming: Semaphore,
     pub(crate) metrics: FrontendMetrics,
     /// For warnings that a client can bring about.
     pub(crate) seldom: Seldom,
@@ -39,29 +41,6 @@ pub(crate) struct Frontend {
     pub(crate) access: AccessList,
     /// What counts the datagrams that are lost, if it has any.
     pub(crate) losses: OnceLock<Arc<dyn Losses>>,
-}
-
-impl Frontend {
-    /// The sessions of `run`, one run of a front-end, have ids with this upper half.
-    pub(crate) fn upper_half(run: Boot) -> u64 {
-        run.bits() << 32
-    }
-
-    /// Whether the front-end that made a claim is gone, or another run of itself.
-    fn is_abandoned(&self, claim: &Claim) -> bool {
-        let read = || {
-            let (frontend, session) = std::str::from_utf8(&claim.owner).ok()?.split_once('/')?;
-            let session = u64::from_str_radix(session, 16).ok()?;
-            Some((frontend.parse::<ServerId>().ok()?, session))
-        };
-        let Some((frontend, session)) = read() else {
-            return false;
-        };
-        match self.pusher.node().members().get(&frontend) {
-            Some(member) => Frontend::upper_half(member.boot) != session & !u64::from(u32::MAX),
-            None => true,
-        }
-    }
 }
 
 /// A push for some of our sessions: encoded once for each voice.
@@ -80,7 +59,7 @@ impl Deliver for Frontend {
             To::Uid(uid) => self.table.of_uid(uid).iter().for_each(|record| deliver(record)),
             To::All { with, unbound } => {
                 for record in self.table.all() {
-                    let wanted = record.identity(|Identity { uid, settings }| {
+                    let wanted = record.identity(|Identity { uid, settings, .. }| {
                         (*unbound || uid.is_some())
                             && with.iter().all(|(name, value)| settings.get(name) == Some(value))
                     });
@@ -104,17 +83,19 @@ pub(crate) struct Record {
     state: Mutex<State>,
     /// Messages sent on to other servers that have not been answered yet.
     forwarded: AtomicUsize,
+    /// How often it claimed a uid.
+    pub(super) attempts: AtomicU32,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     identity: Identity,
-    claim: Option<Claim>,
+    pub(super) claim: Option<Claim>,
     /// The uid that is being claimed right now.
-    claiming: Option<Uid>,
+    pub(super) claiming: Option<Uid>,
     /// The identity as it travels, until it changes.
     packed: Option<Bytes>,
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Record {
@@ -132,6 +113,7 @@ impl Record {
             voice: OnceLock::new(),
             state: Mutex::default(),
             forwarded: AtomicUsize::new(0),
+            attempts: AtomicU32::new(0),
         }
     }
 
@@ -202,12 +184,12 @@ impl Record {
         Forwarding(self.clone())
     }
 
-    pub(crate) async fn apply(self: &Arc<Record>, change: Change) -> Result<(), Unchanged> {
+    /// Changes the session, and says by which revision it has its uid.
+    pub(crate) async fn apply(self: &Arc<Record>, change: Change) -> Result<u64, Unchanged> {
         match change {
-            Change::Bind { uid, unique } => self.bind(uid, unique).await,
+            Change::Bind { uid, how } => self.bind(uid, how).await?,
             Change::Unbind => {
                 self.unbind().await;
-                Ok(())
             }
             Change::Update { set, remove } => {
                 let mut state = self.lock();
@@ -216,16 +198,16 @@ impl Record {
                 }
                 state.identity.update(set, &remove);
                 state.packed = None;
-                Ok(())
             }
             Change::Kick { reason } => {
                 self.mailbox.order(Order::Kick(reason));
-                Ok(())
             }
         }
+        Ok(self.lock().identity.revision)
     }
 
-    async fn bind(self: &Arc<Record>, uid: Uid, unique: bool) -> Result<(), Unchanged> {
+    async fn bind(self: &Arc<Record>, uid: Uid, how: How) -> Result<(), Unchanged> {
+        let unique = how != How::Shared;
         {
             let mut state = self.lock();
             if state.ended {
@@ -243,47 +225,12 @@ impl Record {
                 _ => state.claiming = Some(uid.clone()),
             }
         }
-        // In a task of its own: should nobody wait for it any more, it is made or given back all the same.
-        let (tx, rx) = oneshot::channel();
-        let record = self.clone();
-        self.frontend.tasks.run("claim", async move {
-            // Nobody waiting is no error.
-            let _ = tx.send(record.claim(uid).await);
-        });
-        rx.await.unwrap_or_else(|_| Err(Unchanged::Unreachable("the server stops".to_owned())))
-    }
-
-    /// Claims a uid, and binds the session to it.
-    async fn claim(self: &Arc<Record>, uid: Uid) -> Result<(), Unchanged> {
-        let directory = &self.frontend.directory;
-        let owner = format!("{}/{}", self.frontend.id, self.id);
-        let claimed = match directory.claim(&uid, owner.clone()).await {
-            Err(ClaimError::Taken { by }) if self.frontend.is_abandoned(&by) => {
-                directory.take_over(&by, owner).await
-            }
-            claimed => claimed,
-        };
-        let given_back = {
-            let mut state = self.lock();
-            state.claiming = None;
-            match claimed {
-                Ok(claim) if state.ended => claim,
-                Ok(claim) => {
-                    self.settle(&mut state, uid, Some(claim));
-                    return Ok(());
-                }
-                Err(ClaimError::Taken { .. } | ClaimError::Gone) => return Err(Unchanged::Taken),
-                Err(error) => return Err(Unchanged::Unreachable(error.to_string())),
-            }
-        };
-        self.release(Some(given_back)).await;
-        Err(Unchanged::Closed)
+        self.claim(uid, how).await
     }
 
     /// The session belongs to somebody from now on.
-    fn settle(self: &Arc<Record>, state: &mut State, uid: Uid, claim: Option<Claim>) {
-        state.claim = claim;
-        state.packed = None;
+    pub(super) fn settle(self: &Arc<Record>, state: &mut State, uid: Uid, claim: Option<Claim>) {
+        state.hold(claim);
         if state.identity.uid.replace(uid.clone()).is_none() {
             self.frontend.table.bind(uid.clone(), self.id);
             self.tell(AppEvent::SessionBound { session: Session::here(self.clone()), uid });
@@ -296,12 +243,13 @@ impl Record {
             if state.ended {
                 return;
             }
-            state.packed = None;
+            let claim = state.claim.take();
+            state.hold(None);
             let uid = state.identity.uid.take();
             if let Some(uid) = &uid {
                 self.frontend.table.unbind(uid, self.id);
             }
-            (uid, state.claim.take())
+            (uid, claim)
         };
         self.release(claim).await;
         if let Some(uid) = uid {
@@ -324,20 +272,27 @@ impl Record {
         self.release(claim).await;
     }
 
-    async fn release(&self, claim: Option<Claim>) {
-        let Some(claim) = claim else { return };
-        if let Err(error) = self.frontend.directory.release(&claim).await {
-            tracing::warn!(server = %self.frontend.id, session = %self.id, %error, "a uid was not released");
-        }
-    }
-
     pub(crate) fn tell(&self, event: AppEvent) {
         // Nobody listening is no error.
         let _ = self.frontend.events.send(event);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Whether its uid is its alone.
+    pub(crate) fn has_claim(&self) -> bool {
+        self.lock().claim.is_some()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// By this claim the session has its uid from now on.
+    pub(super) fn hold(&mut self, claim: Option<Claim>) {
+        self.identity.revision = claim.as_ref().map_or(0, |claim| claim.revision);
+        self.claim = claim;
+        self.packed = None;
     }
 }
 

@@ -5,18 +5,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::mailbox::Order;
 use super::record::Frontend;
 use super::{Change, Unchanged};
 use crate::error::Result;
-use crate::ids::SessionId;
+use crate::ids::{SessionId, Uid};
 use crate::rpc::{RemoteService, decode_args, encode_result};
 
 /// The name of the remote. Applications can't have one of this name: it is no identifier.
 pub(crate) const SERVICE: &str = "@sessions";
-/// Changes one session: `(SessionId, Change) -> Result<(), Unchanged>`.
+/// Changes one session: `(SessionId, Change) -> Result<u64, Unchanged>`.
 pub(crate) const CHANGE: &str = "change";
 /// Kicks all sessions of a uid: `(uid, reason)`.
 pub(crate) const KICK: &str = "kick";
+/// Has a session find out whether its uid is still its: `(SessionId,)`.
+pub(crate) const CONFIRM: &str = "confirm";
+/// Says which of these have ended, or have another uid by now: `(Vec<(SessionId, uid)>,) -> Vec<SessionId>`.
+pub(crate) const ENDED: &str = "ended";
 
 /// Does to the sessions here what other servers ask.
 pub(crate) struct Sessions(pub(crate) Arc<Frontend>);
@@ -43,6 +48,17 @@ impl RemoteService for Sessions {
                     let _ = record.apply(Change::Kick { reason: reason.clone() }).await;
                 }
                 encode_result(&())
+            })),
+            CONFIRM => Some(Box::pin(async move {
+                let (id,): (SessionId,) = decode_args(&args)?;
+                if let Some(record) = self.0.table.get(id) {
+                    record.mailbox.order(Order::Confirm);
+                }
+                encode_result(&())
+            })),
+            ENDED => Some(Box::pin(async move {
+                let (members,): (Vec<(SessionId, Uid)>,) = decode_args(&args)?;
+                encode_result(&self.0.table.ended(&members))
             })),
             _ => None,
         }

@@ -52,6 +52,15 @@ impl SessionTable {
         ids.iter().filter_map(|id| maps.by_id.get(id).cloned()).collect()
     }
 
+    /// Those of `members` that are not here, or have another uid.
+    pub(crate) fn ended(&self, members: &[(SessionId, Uid)]) -> Vec<SessionId> {
+        let maps = self.read();
+        let is_here = |(id, uid): &(SessionId, Uid)| {
+            maps.by_id.contains_key(id) && maps.by_uid.get(uid).is_some_and(|ids| ids.contains(id))
+        };
+        members.iter().filter(|member| !is_here(member)).map(|(id, _)| *id).collect()
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<Record>> {
         self.read().by_id.values().cloned().collect()
     }

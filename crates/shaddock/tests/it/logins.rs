@@ -3,13 +3,21 @@
 use serde_json::{Value, json};
 use shaddock::testing::client::CloseReason;
 use shaddock::testing::{self, TestApp, TestClient};
-use shaddock::{BindError, Cluster, Fault, Msg, Result, Server, Session};
-use tokio::time::{Duration, sleep};
+use shaddock::{BindError, Cluster, Fault, Msg, Result, Server, Session, State};
+use tokio::time::{Duration, Instant, sleep};
 
 use crate::raw::Raw;
+use crate::waits::{Log, logged};
 
 async fn login(session: Session, Msg(uid): Msg<String>) -> Result<()> {
     session.bind_unique(uid).await.map_err(|error| match error {
+        BindError::Taken => Fault::new(409, "taken"),
+        other => other.into(),
+    })
+}
+
+async fn login_kicking(session: Session, Msg(uid): Msg<String>) -> Result<()> {
+    session.bind_unique_kicking(uid, Some("elsewhere")).await.map_err(|error| match error {
         BindError::Taken => Fault::new(409, "taken"),
         other => other.into(),
     })
@@ -32,14 +40,16 @@ async fn kick(cluster: Cluster, Msg((uid, reason)): Msg<(String, Option<String>)
 }
 
 /// Says good-bye at length.
-async fn closing() -> Result<()> {
+async fn closing(log: State<Log>, session: Session) -> Result<()> {
     sleep(Duration::from_secs(3)).await;
+    log.add(format!("{} has gone", session.uid()?));
     Ok(())
 }
 
 fn both(server: Server) -> Server {
     server
         .on("a.login", login)
+        .on("a.loginKicking", login_kicking)
         .on("a.bind", bind)
         .on("a.logout", logout)
         .on("a.kickMe", kick_me)
@@ -47,7 +57,7 @@ fn both(server: Server) -> Server {
 }
 
 async fn start() -> TestApp {
-    let app = testing::app(&["connector*3"], &["chat*2"]);
+    let app = testing::app(&["connector*3"], &["chat*2"]).state(Log::default());
     let connector = both(Server::frontend("connector")).on_close(closing);
     TestApp::start(app.server(connector).server(both(Server::backend("chat")))).await
 }
@@ -195,4 +205,92 @@ async fn to_kick_nobody_is_no_error() {
     let app = start().await;
     let client = app.connect("connector-1").await;
     assert_eq!(client.request("chat.a.kick", json!(["nobody", "why"])).await, json!({}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_logs_in_kicking_has_the_uid_when_the_other_is_gone() {
+    let app = start().await;
+    for (kind, other) in [("connector", "connector-1"), ("chat", "connector-2")] {
+        let old = app.connect("connector-1").await;
+        assert_eq!(log_in(&old, "py").await, json!({}));
+        let new = app.connect(other).await;
+        let reply = new.request(&format!("{kind}.a.loginKicking"), "py").await;
+        // Its close hook has run.
+        assert_eq!((reply, logged(&app)), (json!({}), vec!["py has gone".to_owned()]));
+        assert_eq!(old.closed().await, CloseReason::Kicked(Some("elsewhere".to_owned())));
+        assert_eq!(new.request("connector.a.loginKicking", "py").await, json!({}), "as oneself");
+        new.leave().await;
+        sleep(Duration::from_secs(5)).await;
+        logged(&app);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_who_kick_the_same_one_gets_in() {
+    let app = start().await;
+    let old = app.connect("connector-2").await;
+    assert_eq!(log_in(&old, "py").await, json!({}));
+    let mut clients = Vec::new();
+    for number in 0..60 {
+        clients.push(app.connect(&format!("connector-{}", number % 3 + 1)).await);
+    }
+    let logins = clients.iter().enumerate().map(|(number, client)| {
+        let routes = ["connector.a.loginKicking", "chat.a.loginKicking"];
+        client.request(routes[number / 3 % 2], "py")
+    });
+    let mut replies = futures_util::future::join_all(logins).await;
+    replies.sort_by_key(ToString::to_string);
+    let refused = json!({ "code": 409 });
+    assert_eq!(replies.iter().filter(|reply| **reply == json!({})).count(), 1, "{replies:?}");
+    assert_eq!(replies.iter().filter(|reply| **reply == refused).count(), 59, "{replies:?}");
+    assert_eq!(old.closed().await, CloseReason::Kicked(Some("elsewhere".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_kicks_one_on_a_connector_that_is_dead_gets_in_when_that_is_known() {
+    let app = start().await;
+    let old = app.connect("connector-1").await;
+    assert_eq!(log_in(&old, "py").await, json!({}));
+    sleep(Duration::from_secs(5)).await;
+    app.cut("connector-1");
+    let new = app.connect("connector-2").await;
+    assert_eq!(log_in(&new, "py").await, json!({ "code": 409 }));
+    let asked = Instant::now();
+    assert_eq!(new.request("connector.a.loginKicking", "py").await, json!({}));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_directory_nobody_new_is_bound_and_the_others_stay() {
+    let app = start().await;
+    let (old, new) = (app.connect("connector-1").await, app.connect("connector-1").await);
+    let other = app.connect("connector-2").await;
+    assert_eq!(log_in(&old, "py").await, json!({}));
+    app.cut("connector-1");
+    for route in ["connector.a.login", "connector.a.loginKicking"] {
+        assert_eq!(new.request(route, "al").await, json!({ "code": 500 }));
+    }
+    assert_eq!(log_in(&old, "py").await, json!({}), "bound still");
+    sleep(Duration::from_secs(1)).await;
+    app.heal("connector-1");
+    sleep(Duration::from_secs(2)).await;
+    // What could not be claimed is not held, and what was is.
+    assert_eq!(log_in(&other, "al").await, json!({}));
+    assert_eq!(log_in(&new, "py").await, json!({ "code": 409 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_uid_that_could_not_be_given_back_is_given_back_later() {
+    let app = start().await;
+    let (old, new) = (app.connect("connector-1").await, app.connect("connector-2").await);
+    assert_eq!(log_in(&old, "py").await, json!({}));
+    app.cut("connector-1");
+    old.leave().await;
+    sleep(Duration::from_millis(3200)).await;
+    // It was not away for so long that anybody took it for dead.
+    app.heal("connector-1");
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(log_in(&new, "py").await, json!({ "code": 409 }));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(log_in(&new, "py").await, json!({}));
 }

@@ -13,6 +13,7 @@ mod sessions;
 
 mod channels;
 mod moves;
+mod partitions;
 mod pushes;
 mod remotes;
 

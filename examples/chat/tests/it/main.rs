@@ -1,5 +1,6 @@
 //! The chat as its clients see it, every server in memory.
 
+mod chaos;
 mod faults;
 mod login;
 mod room;
@@ -10,13 +11,18 @@ use shaddock::Config;
 use shaddock::config::Overrides;
 use shaddock::testing::{TestApp, TestClient};
 
-/// The chat, with the configuration of the demo.
-async fn start() -> TestApp {
+/// The configuration of the demo.
+fn config() -> Config {
     let config = Config::embedded(chat::CONFIG, Some("development"), &Overrides::default());
     let mut config = config.expect("the demo's configuration");
     // The page has a port, and nothing to do here.
     config.app.remove("page");
-    TestApp::start(chat::app(config)).await
+    config
+}
+
+/// The chat, with the configuration of the demo.
+async fn start() -> TestApp {
+    TestApp::start(chat::app(config())).await
 }
 
 /// Asks the gate for a connector, and enters there, as the page does.
