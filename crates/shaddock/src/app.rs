@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::component::{Component, DynComponent};
 use crate::config::Config;
+use crate::cron::Clock;
 use crate::error::{Fault, Result};
 use crate::handler::filter::{Around, Filter};
 use crate::ids::{Kind, ServerId, Uid};
@@ -232,6 +233,7 @@ struct Shared {
     /// Somebody wants the application to stop; the tasks are stopped in order, and later.
     stopping: CancellationToken,
     telemetry: Telemetry,
+    clock: Clock,
     events: broadcast::Sender<AppEvent>,
     servers: Mutex<Vec<ServerHandle>>,
     announcements: Mutex<Vec<String>>,
@@ -307,6 +309,10 @@ impl AppHandle {
 
     pub(crate) fn tables(&self) -> &Arc<Tables> {
         &self.0.tables
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
     }
 
     pub(crate) fn has_kind(&self, kind: &str) -> bool {

@@ -21,6 +21,7 @@ use crate::app::{AppEvent, AppHandle};
 use crate::channel::Channels;
 use crate::channel::push::{Deliver as _, Pusher};
 use crate::config;
+use crate::cron::Timetable;
 use crate::error::{Fault, Result};
 use crate::handler::filter::{Filters, through};
 use crate::handler::{Endpoint, Origin, Reply, Request, Run};
@@ -81,6 +82,7 @@ pub(crate) struct Core {
     pub(crate) patience: Duration,
     /// The route under which the close hook runs.
     pub(crate) close_route: Route,
+    pub(crate) timetable: Timetable,
     pub(crate) metrics: ServerMetrics,
     /// For warnings that a client can bring about.
     pub(crate) seldom: Seldom,
@@ -109,10 +111,11 @@ impl Core {
     /// What keeps the server from working, if anything does: a sentence for each handler.
     pub(crate) fn check(self: &Arc<Core>) -> Vec<String> {
         let server = ServerHandle(self.clone());
-        let hook = self.definition.on_close.iter().map(|hook| ("the close hook", hook));
-        self.definition
-            .endpoints
+        let Server { endpoints, crons, on_close, .. } = &*self.definition;
+        let hook = on_close.iter().map(|hook| ("the close hook", hook));
+        endpoints
             .iter()
+            .chain(crons)
             .map(|(route, endpoint)| (route.as_str(), endpoint))
             .chain(hook)
             .filter_map(|(what, endpoint)| {
@@ -187,22 +190,27 @@ impl Core {
             self.metrics.timeouts.increment(1);
             return Err(Fault::internal("its turn came after the deadline"));
         }
-        let run = caller::until(deadline, AssertUnwindSafe(run).catch_unwind());
+        let run = caller::until(deadline, self.caught(run));
         match tokio::time::timeout_at(deadline, run).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => {
-                self.metrics.panics.increment(1);
-                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let what =
-                    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                tracing::error!(server = %self.id, panic = %what, "a handler panicked");
-                Err(Fault::internal("a panic"))
-            }
+            Ok(result) => result,
             Err(_) => {
                 self.metrics.timeouts.increment(1);
                 Err(Fault::internal("nothing came out before the deadline"))
             }
         }
+    }
+
+    /// Waits for `run`. What panics is a fault.
+    pub(crate) async fn caught<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
+        let panic = match AssertUnwindSafe(run).catch_unwind().await {
+            Ok(result) => return result,
+            Err(panic) => panic,
+        };
+        self.metrics.panics.increment(1);
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let what = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        tracing::error!(server = %self.id, panic = %what, "a handler panicked");
+        Err(Fault::internal("a panic"))
     }
 
     fn endpoint(&self, route: &Route) -> Result<&Served> {

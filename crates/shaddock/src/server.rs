@@ -18,6 +18,7 @@ use crate::cluster::Cluster;
 use crate::component::{Component, DynComponent};
 use crate::config;
 use crate::connector::{Connector, Fitted, Site};
+use crate::cron::Crons;
 use crate::error::Result;
 use crate::handler::filter::{Around, Filter};
 use crate::handler::{Endpoint, Handler, IntoEndpoint};
@@ -48,6 +49,7 @@ pub struct Server {
     pub(crate) frontend: bool,
     pub(crate) endpoints: Vec<(String, Endpoint)>,
     pub(crate) remotes: Vec<Remote>,
+    pub(crate) crons: Vec<(String, Endpoint)>,
     pub(crate) filters: Vec<Arc<dyn Around>>,
     pub(crate) remote_filters: Vec<Arc<dyn Around>>,
     pub(crate) rule: Option<Rule>,
@@ -85,6 +87,7 @@ impl Server {
             frontend,
             endpoints: Vec::new(),
             remotes: Vec::new(),
+            crons: Vec::new(),
             filters: Vec::new(),
             remote_filters: Vec::new(),
             rule: None,
@@ -112,6 +115,29 @@ impl Server {
     #[must_use]
     pub fn remote(mut self, remote: Remote) -> Server {
         self.remotes.push(remote);
+        self
+    }
+
+    /// Names what jobs may run, as `handler.method`: those of `crons.json`, and those added with
+    /// [`ServerHandle::crons`]. A [`Handler`] without a session and a message, and without a deadline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shaddock::{Channels, Result, Server};
+    ///
+    /// /// With `{"chat": [{"id": "news", "time": "0 0 8 * * *", "action": "news.send"}]}`
+    /// /// in crons.json: every day at eight.
+    /// async fn send_news(channels: Channels) -> Result<()> {
+    ///     channels.open("lobby").push("onNews", &"Good morning!")
+    /// }
+    ///
+    /// let chat = Server::backend("chat").cron("news.send", send_news);
+    /// # let _ = chat;
+    /// ```
+    #[must_use]
+    pub fn cron<Args: 'static>(mut self, action: &str, job: impl Handler<Args>) -> Server {
+        self.crons.push((action.to_owned(), IntoEndpoint::<Args>::into_endpoint(job)));
         self
     }
 
@@ -328,6 +354,11 @@ impl ServerHandle {
     /// If the application has no servers of the remote's kind.
     pub fn rpc<C: RemoteClient>(&self) -> Result<Rpc<C>> {
         Ok(Rpc::new(self.0.router.clone(), self.0.app.kind(C::KIND)?.clone()))
+    }
+
+    /// Its jobs.
+    pub fn crons(&self) -> Crons {
+        Crons(self.0.clone())
     }
 
     /// Its own state of this type, or else the application's.

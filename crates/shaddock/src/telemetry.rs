@@ -127,6 +127,11 @@ pub(crate) struct ServerMetrics {
     pub(crate) lost_members: Counter,
     /// Casts of other servers that got lost on the way.
     pub(crate) missed: Counter,
+    /// Jobs that were begun here.
+    pub(crate) cron_runs: Counter,
+    pub(crate) cron_failures: Counter,
+    /// Times of jobs that were left out.
+    pub(crate) cron_skips: Counter,
 }
 
 impl ServerMetrics {
@@ -143,6 +148,9 @@ impl ServerMetrics {
             fenced: counter("shaddock_fenced_messages_total"),
             lost_members: counter("shaddock_lost_members_total"),
             missed: counter("shaddock_missed_casts_total"),
+            cron_runs: counter("shaddock_cron_runs_total"),
+            cron_failures: counter("shaddock_cron_failures_total"),
+            cron_skips: counter("shaddock_cron_skips_total"),
         }
     }
 }

@@ -13,6 +13,7 @@ use shaddock_transport::AccessList;
 use shaddock_transport::memory::MemoryConnector;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::tables::Tables;
@@ -23,6 +24,7 @@ use crate::cluster::{META_HOST, META_PORT};
 use crate::component::DynComponent;
 use crate::config::{self, Config};
 use crate::connector::{Fitted, Listening, Site, built_in};
+use crate::cron::{self, Clock, Crons, Timetable};
 use crate::handler::filter::{Around, Filters};
 use crate::ids::{Kind, Member, ServerId};
 use crate::router::{Router, Rule};
@@ -64,6 +66,15 @@ pub(super) enum Place {
     Memory(InMemory),
 }
 
+impl Place {
+    pub(super) fn clock(&self) -> Clock {
+        match self {
+            Place::Sockets => Clock::Machine,
+            Place::Memory(_) => Clock::Since(Instant::now()),
+        }
+    }
+}
+
 /// The ways into an application in memory.
 #[derive(Default)]
 pub(super) struct InMemory {
@@ -86,7 +97,7 @@ impl App {
     ///
     /// As [`start`](App::start), but for addresses that are taken.
     pub async fn check(self) -> Result<(), StartError> {
-        let plan = self.plan()?;
+        let plan = self.plan(Clock::Machine)?;
         let mut missing = Vec::new();
         for entry in &plan.entries {
             let core = plan.core(entry, &Place::Sockets).await?;
@@ -124,7 +135,7 @@ impl App {
         Ok(all.into_iter().map(info).collect())
     }
 
-    pub(super) fn plan(self) -> Result<Plan, StartError> {
+    pub(super) fn plan(self, clock: Clock) -> Result<Plan, StartError> {
         let tables = Arc::new(Tables::new(&self.config, &self.servers)?);
         let mut kinds = FxHashMap::default();
         let mut frontend_kinds = Vec::new();
@@ -153,6 +164,9 @@ impl App {
         for entry in &self.config.servers {
             check_entry(entry, &self.servers)?;
         }
+        for cron in &self.config.crons {
+            check_cron(cron, &self.servers)?;
+        }
         let engine = self.engine.unwrap_or_else(|| Memory::new());
         let app = AppHandle(Arc::new(Shared {
             config: self.config,
@@ -164,6 +178,7 @@ impl App {
             tasks: Tasks::root(),
             stopping: CancellationToken::new(),
             telemetry: Telemetry::default(),
+            clock,
             events: broadcast::Sender::new(EVENTS),
             servers: std::sync::Mutex::default(),
             announcements: std::sync::Mutex::default(),
@@ -240,7 +255,7 @@ impl Plan {
         let around = |outer: &[Arc<dyn Around>], inner: &[Arc<dyn Around>]| -> Filters {
             outer.iter().chain(inner).cloned().collect()
         };
-        Ok(Arc::new(Core {
+        let core = Arc::new(Core {
             channels: Channels::new(pusher.clone(), on_lost(&id, &definition, &metrics)),
             router: Router::new(caller, self.rules.clone()),
             pusher,
@@ -260,6 +275,7 @@ impl Plan {
             close_route: format!("{kind}.session.closed")
                 .parse()
                 .map_err(|error| mismatch(&error))?,
+            timetable: Timetable::new(tasks.child()),
             metrics,
             seldom: Seldom::default(),
             entry: entry.clone(),
@@ -268,7 +284,15 @@ impl Plan {
             tasks,
             kind,
             id,
-        }))
+        });
+        let runs = |cron: &&config::Cron| {
+            cron.kind == entry.kind && cron.server.as_ref().is_none_or(|id| *id == entry.id)
+        };
+        for cron in config.crons.iter().filter(runs) {
+            let added = Crons(core.clone()).add(cron.job.clone());
+            added.map_err(|error| StartError::Mismatch(format!("{}: {error}", cron.place)))?;
+        }
+        Ok(core)
     }
 
     /// Whether there are servers that run elsewhere.
@@ -420,6 +444,21 @@ fn check_entry(entry: &config::Server, definitions: &[Server]) -> Result<(), Sta
     }
 }
 
+/// Whether the application knows what a job of the configuration is to run.
+fn check_cron(entry: &config::Cron, definitions: &[Server]) -> Result<(), StartError> {
+    let config::Cron { place, kind, job, .. } = entry;
+    let definition = definitions.iter().find(|server| server.kind == *kind);
+    let actions = || definition.iter().flat_map(|server| &server.crons).map(|(action, _)| action);
+    if actions().any(|action| *action == job.action) {
+        return Ok(());
+    }
+    let known = cron::known(actions().map(String::as_str));
+    Err(StartError::Mismatch(format!(
+        "{place}: servers of kind {kind} have no cron `{}`; {known}",
+        job.action,
+    )))
+}
+
 /// Whether what the application says of a kind makes sense.
 fn check_definition(server: &Server, all: &[Server]) -> Result<(), StartError> {
     for kind in server.on_moved.keys() {
@@ -444,6 +483,14 @@ fn check_definition(server: &Server, all: &[Server]) -> Result<(), StartError> {
     routes.sort();
     if let Some(twice) = routes.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(StartError::Mismatch(format!("{} has two handlers", twice[0])));
+    }
+    let mut actions: Vec<_> = server.crons.iter().map(|(action, _)| action).collect();
+    actions.sort();
+    if let Some(twice) = actions.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(StartError::Mismatch(format!(
+            "servers of kind {} have the cron {} twice",
+            server.kind, twice[0],
+        )));
     }
     for remote in &server.remotes {
         if remote.kind() != server.kind {

@@ -83,7 +83,7 @@ impl App {
 
     async fn start_at(self, place: &mut Place) -> Result<Running, StartError> {
         let begun = Instant::now();
-        let plan = self.plan()?;
+        let plan = self.plan(place.clock())?;
         for warning in &plan.app.config().warnings {
             tracing::warn!("{warning}");
         }
@@ -172,6 +172,9 @@ impl Running {
         let is_front = |server: &&RunningServer| server.core.frontend.is_some();
         let (front, back): (Vec<_>, Vec<_>) = self.servers.iter().partition(is_front);
         let mut clean = true;
+        for server in &self.servers {
+            clean &= server.core.timetable.tasks.finish(left_for_servers()).await;
+        }
         front.iter().for_each(|server| server.node().set_leaving());
         for server in &front {
             clean &= server.listening.finish(left_for_servers()).await;
@@ -223,6 +226,9 @@ impl Running {
         let started = lock(&self.started).clone();
         for component in &started {
             component.after_start(&self.app).await.map_err(|fault| failed(&**component, fault))?;
+        }
+        for server in &self.servers {
+            ServerHandle(server.core.clone()).crons().start();
         }
         Ok(())
     }

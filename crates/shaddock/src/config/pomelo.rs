@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::entry::Entry;
 use super::files::Sources;
 use super::{ConfigError, Server};
+use crate::cron::{Job, Schedule};
 
 /// `master.json`, and each stand-by master of `masterha.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,18 +76,14 @@ impl fmt::Debug for Secret {
 /// A job with its times: an entry of `crons.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {
-    /// Unique among the jobs of a kind.
-    pub id: String,
+    /// Where it is written.
+    pub place: String,
     /// The kind of server it runs on.
     pub kind: String,
     /// The one server it runs on, if it is not all of the kind.
     pub server: Option<String>,
-    /// Second, minute, hour, day, month, day of the week.
-    pub time: String,
-    /// `file.method`.
-    pub action: String,
-    /// Whether one server of the cluster runs it, rather than each of the kind.
-    pub once: bool,
+    /// What runs, and when.
+    pub job: Job,
 }
 
 pub(super) fn master(sources: &mut Sources<'_>) -> Result<Option<Master>, ConfigError> {
@@ -177,16 +174,23 @@ pub(super) fn crons(
     for (kind, entries) in Entry::new(json.file.clone(), json.value)?.map {
         for entry in Entry::list(&json.file, &kind, entries)? {
             let cron = cron(&entry, &kind)?;
-            if !ids.insert((kind.clone(), cron.id.clone())) {
-                return Err(entry.error(format!("the id `{}` is given twice", cron.id)));
+            if !ids.insert((kind.clone(), cron.job.id.clone())) {
+                return Err(entry.error(format!("the id `{}` is given twice", cron.job.id)));
             }
-            let runs = |server: &&Server| {
-                server.kind == kind && cron.server.as_ref().is_none_or(|id| *id == server.id)
-            };
-            if !servers.iter().any(|server| runs(&server)) {
+            let mut there =
+                servers.iter().filter(|server| server.kind == kind).map(|server| &server.id);
+            if let Some(id) = &cron.server
+                && !there.any(|server| server == id)
+            {
+                return Err(entry.error(format!(
+                    "`serverId` is `{id}`, and servers.json has no `{kind}` of this id"
+                )));
+            }
+            if cron.server.is_none() && there.next().is_none() {
                 sources.warnings.push(format!("{}: no server runs this", entry.place));
             }
-            entry.near_misses(&["id", "time", "action", "serverId", "once"], &mut sources.warnings);
+            let keys = ["id", "time", "action", "serverId", "once", "overlap"];
+            entry.near_misses(&keys, &mut sources.warnings);
             crons.push(cron);
         }
     }
@@ -194,29 +198,25 @@ pub(super) fn crons(
 }
 
 fn cron(entry: &Entry, kind: &str) -> Result<Cron, ConfigError> {
-    let cron = Cron {
-        id: entry.text("id")?,
+    let schedule = Schedule::pomelo(&entry.text("time")?)
+        .map_err(|error| entry.error(format!("`time`: {error}")))?;
+    let action = entry.text("action")?;
+    match action.split_once('.') {
+        Some((file, method)) if !file.is_empty() && !method.is_empty() && !method.contains('.') => {
+        }
+        _ => {
+            return Err(entry.error(format!("`action` is {action:?}, it should be `file.method`")));
+        }
+    }
+    let mut job = Job::new(entry.text("id")?, schedule, action);
+    job.once = entry.flag("once")?;
+    job.overlap = entry.flag("overlap")?;
+    Ok(Cron {
+        place: entry.place.clone(),
         kind: kind.to_owned(),
         server: entry.optional_text("serverId")?,
-        time: entry.text("time")?,
-        action: entry.text("action")?,
-        once: entry.flag("once")?,
-    };
-    let fields: Vec<&str> = cron.time.split_whitespace().collect();
-    let known = |field: &str| field.bytes().all(|b| b.is_ascii_digit() || b"*,-/".contains(&b));
-    if fields.len() != 6 || !fields.iter().all(|field| known(field)) {
-        return Err(entry.error(format!(
-            "`time` is {:?}, it should be six fields (second, minute, hour, day, month, day of the week), \
-             each `*`, a number, `1,2`, `1-5` or `0/10`",
-            cron.time
-        )));
-    }
-    match cron.action.split_once('.') {
-        Some((file, method)) if !file.is_empty() && !method.is_empty() && !method.contains('.') => {
-            Ok(cron)
-        }
-        _ => Err(entry.error(format!("`action` is {:?}, it should be `file.method`", cron.action))),
-    }
+        job,
+    })
 }
 
 /// Files that are pomelo's and have no meaning here.

@@ -34,6 +34,8 @@ pub enum Origin {
     Client(Session),
     /// Another server.
     Server(ServerId),
+    /// Nobody: a job whose time has come.
+    Clock,
 }
 
 impl Request {
@@ -56,13 +58,14 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// If another server asks: remotes are called without a session.
+    /// If another server asks, or nobody: remotes and jobs run without a session.
     pub fn session(&self) -> Result<&Session> {
         match &self.origin {
             Origin::Client(session) => Ok(session),
             Origin::Server(server) => {
                 Err(Fault::internal(format!("{server} asks, without a session")))
             }
+            Origin::Clock => Err(Fault::internal("a job has no session")),
         }
     }
 

@@ -25,6 +25,7 @@ mod lines;
 mod rude;
 
 mod components;
+mod crons;
 mod sockets;
 mod start;
 mod stop;

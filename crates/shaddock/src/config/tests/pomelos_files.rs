@@ -201,8 +201,8 @@ fn the_rest_is_read() {
             "crons.json",
             r#"{"development": {"chat": [
                 {"id": 1, "time": "0 30 10 * * *", "action": "news.send", "once": true},
-                {"id": 2, "time": "0/10 0-5 1,2 * * *", "action": "news.send", "serverId": "chat-9"}
-            ]}}"#,
+                {"id": 2, "time": "0/10 0-5 1,2 * * *", "action": "news.send", "serverId": "chat-1"}
+            ], "gate-keeper": [{"id": 1, "time": "* * * * * *", "action": "news.send"}]}}"#,
         ),
     ]);
     assert_eq!(config.metrics, Some("127.0.0.1:3005".parse().unwrap()));
@@ -211,14 +211,14 @@ fn the_rest_is_read() {
     assert_eq!(config.tables.dictionary, ["onChat", "onAdd"]);
     assert_eq!(config.tables.files, ["built-in dictionary.json", "built-in serverProtos.json"]);
     assert_eq!(config.stand_by_masters[0].port, 3006);
-    assert!(config.crons[0].once);
-    assert_eq!(config.crons[1].server.as_deref(), Some("chat-9"));
+    assert!(config.crons[0].job.once);
+    assert_eq!(config.crons[1].server.as_deref(), Some("chat-1"));
     assert_eq!(
         config.warnings,
         [
             "built-in masterha.json: not used: no server needs a master, so none needs a stand-by",
             "built-in adminServer.json: there is no token for `gate`",
-            "built-in crons.json: chat[1]: no server runs this",
+            "built-in crons.json: gate-keeper[0]: no server runs this",
             "built-in log4js.json: not used: what to log is `log.filter` of shaddock.toml",
         ]
     );
@@ -244,8 +244,18 @@ fn the_rest_is_checked() {
         (
             "crons.json",
             r#"{"chat": [{"id": 1, "time": "* * *", "action": "a.b"}]}"#,
-            "chat[0]: `time` is \"* * *\", it should be six fields (second, minute, hour, day, month, \
-             day of the week), each `*`, a number, `1,2`, `1-5` or `0/10`",
+            "chat[0]: `time`: \"* * *\" is no schedule: it should be six fields (second, minute, hour, day, \
+             month, day of the week), each `*`, a number, `1,2`, `1-5` or `0/10`",
+        ),
+        (
+            "crons.json",
+            r#"{"chat": [{"id": 1, "time": "* * * * 12 *", "action": "a.b"}]}"#,
+            "chat[0]: `time`: \"* * * * 12 *\" is no schedule: `12` is no month: these go from 0 to 11",
+        ),
+        (
+            "crons.json",
+            r#"{"chat": [{"id": 1, "time": "* * * * * *", "action": "a.b", "serverId": "chat-9"}]}"#,
+            "chat[0]: `serverId` is `chat-9`, and servers.json has no `chat` of this id",
         ),
         (
             "crons.json",
