@@ -71,9 +71,14 @@ impl<'a> Site<'a> {
                 ..Limits::default()
             },
             tables: Arc::new(tables),
+            ..pomelo::Config::default()
+        };
+        let config = pomelo::Config {
             datagrams: options.connector == config::Connector::Udp,
             #[cfg(feature = "crypto")]
             signed: options.use_crypto,
+            // Where others of its users ask the protocol for signatures and we do not, there is one field more.
+            ..config
         };
         let connector = pomelo::Connector::new(config).map_err(TablesError::TooLarge)?;
         self.tables.follow(connector.clone());
