@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
-import { after, describe, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 
 import { within } from './support/original.mjs';
 import { lab, startWirelab } from './support/wirelab.mjs';
@@ -11,7 +12,7 @@ import { lab, startWirelab } from './support/wirelab.mjs';
 const io = createRequire(import.meta.url)('socket.io-client');
 
 const sockets = new Set();
-const wirelab = await startWirelab();
+let wirelab = await startWirelab();
 after(() => {
   for (const socket of sockets) socket.close();
   return wirelab.stop();
@@ -28,8 +29,8 @@ class Client {
   #pushes = [];
   #wakers = [];
 
-  constructor(transports) {
-    this.socket = io(`http://127.0.0.1:${lab.sio.port}`, { transports, forceNew: true, reconnection: false });
+  constructor(transports, url = `http://127.0.0.1:${lab.sio.port}`, tls = {}) {
+    this.socket = io(url, { transports, forceNew: true, reconnection: false, ...tls });
     sockets.add(this.socket);
     this.connected = new Promise((resolve, reject) => {
       this.socket.on('connect', resolve);
@@ -39,8 +40,8 @@ class Client {
     this.socket.on('message', (text) => this.#take(JSON.parse(text)));
   }
 
-  static async connect(transports) {
-    const client = new Client(transports);
+  static async connect(...how) {
+    const client = new Client(...how);
     await within(client.connected, 'the connection');
     return client;
   }
@@ -165,3 +166,33 @@ for (const { name, transports } of ways) {
     });
   });
 }
+
+const file = (kind) => fileURLToPath(new URL(`../examples/wirelab/config/tls/for-tests-only.${kind}.pem`, import.meta.url));
+
+describe('connector-sio inside TLS, socket.io-client 1.7.2', { skip: wirelab.missing }, () => {
+  before(async () => {
+    await wirelab.stop();
+    const sio = 'server.connector-sio';
+    wirelab = await startWirelab({ [`${sio}.certificate`]: file('cert'), [`${sio}.key`]: file('key') });
+  });
+  const url = `https://${lab.tls.host}:${lab.sio.port}`;
+
+  for (const { name, transports } of ways) {
+    test(name, async () => {
+      const client = await Client.connect(transports, url, { ca: lab.tls.ca });
+      const body = '二"😀'.repeat(3000);
+      const answers = Array.from({ length: 50 }, (_, n) => client.ask('echo', { body: `${n} ${body}` }));
+      for (const [n, answer] of (await Promise.all(answers)).entries()) {
+        assert.deepEqual(answer, { code: 200, body: `${n} ${body}` });
+      }
+      assert.deepEqual(await client.ask('kick', { reason: 'bye' }), { code: 200 });
+      assert.deepEqual(await client.pushed(), { route: 'onKick', reason: 'bye' });
+      assert.equal(await within(client.closed, 'the kick'), 'io server disconnect');
+      assert.equal(client.transport, transports.at(-1));
+    });
+
+    test(`${name}, who trusts another certificate does not connect`, async () => {
+      await assert.rejects(Client.connect(transports, url));
+    });
+  }
+});

@@ -29,15 +29,16 @@ export const lab = {
   sio: at(3118),
 };
 
-/** Starts wirelab. Its suite is skipped for the reason `missing`, if it has one. */
-export async function startWirelab() {
+/** Starts wirelab, with keys set otherwise. Its suite is skipped for the reason `missing`, if it has one. */
+export async function startWirelab(settings = {}) {
   const program = process.env.WIRELAB_BIN;
   if (!program) return { missing: missing('WIRELAB_BIN is not set'), stop() {} };
   const streams = Object.entries(lab).filter(([name]) => name !== 'udp');
   for (const [name, to] of streams) assert.ok(!(await isOpen(to)), `something listens on ${name}'s port ${to.port} already`);
   // From a directory without a config, so that the one built in is used.
   const env = { RUST_LOG: 'error', ...process.env };
-  const started = spawn(program, { cwd: tmpdir(), env, stdio: ['ignore', 'inherit', 'inherit'] });
+  const args = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const started = spawn(program, args, { cwd: tmpdir(), env, stdio: ['ignore', 'inherit', 'inherit'] });
   process.once('exit', () => started.kill('SIGKILL'));
   const exited = once(started, 'exit');
   const deadline = Date.now() + READY_WITHIN;

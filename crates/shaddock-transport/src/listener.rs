@@ -36,6 +36,11 @@ pub trait Incoming: Send + 'static {
     /// What it becomes.
     type Wire: Wire;
 
+    /// Whether it may be one of several connections of a client that has a wire, and end as [`OpenError::Served`].
+    ///
+    /// If so, limits on clients are for wires, and one listens for those who have one until it is closed.
+    const MAY_BE_SERVED: bool = false;
+
     /// Who connected: the socket's other end, which may be a proxy. The wire's [`peer`](Wire::peer) has the last word.
     fn peer(&self) -> SocketAddr;
 

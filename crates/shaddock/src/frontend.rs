@@ -31,6 +31,8 @@ pub(crate) struct Door<C> {
     connector: Arc<C>,
     premises: Premises,
     guests: Arc<Guests>,
+    /// Connections of which it is not yet known whether they are requests of clients that are inside.
+    requests: Arc<Guests>,
     next_session: AtomicUsize,
     /// The upper half of the ids of sessions: another one each time the server starts.
     run: u64,
@@ -45,14 +47,25 @@ pub(crate) struct Premises {
     pub(crate) listening: Tasks,
     /// What was accepted.
     pub(crate) connections: Tasks,
+    /// What still comes for those who are inside once nobody new is let in. Stops when they have gone.
+    pub(crate) lingering: Tasks,
 }
+
+/// As many requests as a client has under way: a poll, a post, and the one to go on with a WebSocket.
+const REQUESTS: usize = 3;
 
 impl<C: Connector> Door<C> {
     pub(crate) fn new(connector: Arc<C>, premises: Premises) -> Arc<Door<C>> {
         let limits = &premises.options.limits;
-        let guests = Arc::new(Guests::new(limits.connections, limits.connections_per_address));
+        let (most, most_per_address) = (limits.connections, limits.connections_per_address);
+        let guests = Arc::new(Guests::new(most, most_per_address));
+        let requests = Arc::new(Guests::new(
+            most.saturating_mul(REQUESTS),
+            most_per_address.saturating_mul(REQUESTS),
+        ));
         let run = Frontend::upper_half(premises.core.router.caller().node().peer().boot);
-        Arc::new(Door { connector, premises, guests, next_session: AtomicUsize::new(1), run })
+        let next_session = AtomicUsize::new(1);
+        Arc::new(Door { connector, premises, guests, requests, next_session, run })
     }
 
     /// Accepts until the server stops listening.
@@ -63,22 +76,40 @@ impl<C: Connector> Door<C> {
         }
         let listening = self.premises.listening.clone();
         listening.spawn("door", async move |stop| {
-            while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-                match accepted {
-                    Ok(incoming) => self.clone().accept(incoming),
-                    Err(error) => {
-                        tracing::warn!(server = %self.premises.core.id, %error, "connections can't be accepted now");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
+            self.listen(&mut listener, &self.premises.connections, stop).await;
+            if L::Incoming::MAY_BE_SERVED {
+                let lingering = self.premises.lingering.clone();
+                lingering.spawn("side door", async move |stop| {
+                    self.listen(&mut listener, &self.premises.lingering, stop).await;
+                });
             }
         });
     }
 
-    fn accept<I: Incoming>(self: Arc<Self>, incoming: I) {
-        self.premises.frontend.metrics.connections.increment(1);
+    async fn listen<L: Listener>(
+        self: &Arc<Self>,
+        listener: &mut L,
+        tasks: &Tasks,
+        stop: CancellationToken,
+    ) {
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok(incoming) => self.clone().accept(incoming, tasks),
+                Err(error) => {
+                    tracing::warn!(server = %self.premises.core.id, %error, "connections can't be accepted now");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn accept<I: Incoming>(self: Arc<Self>, incoming: I, tasks: &Tasks) {
+        if !I::MAY_BE_SERVED {
+            self.premises.frontend.metrics.connections.increment(1);
+        }
         let peer = incoming.peer();
-        let let_in = self.guests.enter().and_then(|mut guest| {
+        let places = if I::MAY_BE_SERVED { &self.requests } else { &self.guests };
+        let let_in = places.enter().and_then(|mut guest| {
             // Whom a proxy speaks for is known when the connection is open.
             if !self.premises.options.trusted_proxies.contain(peer.ip()) {
                 self.let_in(&mut guest, peer.ip())?;
@@ -91,7 +122,7 @@ impl<C: Connector> Door<C> {
             Err(reason) => return self.turn_away(peer, reason),
         };
         let door = self.clone();
-        self.premises.connections.spawn("connection", async move |stop| {
+        tasks.spawn("connection", async move |stop| {
             let came = Instant::now();
             // Boxed, so that an open connection does not carry the room for this along.
             let opening = Box::pin(tokio::time::timeout(
@@ -101,7 +132,7 @@ impl<C: Connector> Door<C> {
             let opened = stop.run_until_cancelled(opening).await;
             // Made in a function of its own and boxed: what is moved from here to there would leave
             // room behind in every task.
-            let admit = |opened| door.admit(opened, &mut guest, peer, came, &stop);
+            let admit = |opened| door.admit::<I>(opened, &mut guest, peer, came, &stop);
             let Some(connection) = opened.and_then(admit) else {
                 return;
             };
@@ -120,6 +151,14 @@ impl<C: Connector> Door<C> {
         guest.settle(address)
     }
 
+    /// A place for a client whose request was the first one.
+    fn place(&self) -> Result<Guest, &'static str> {
+        if self.premises.listening.is_stopping() {
+            return Err("stopping");
+        }
+        self.guests.enter()
+    }
+
     fn turn_away(&self, peer: SocketAddr, reason: &'static str) {
         self.premises.frontend.metrics.refused(reason);
         if self.premises.frontend.seldom.now() {
@@ -128,17 +167,30 @@ impl<C: Connector> Door<C> {
     }
 
     /// A session for a connection that was opened.
-    fn admit<W: Wire>(
+    fn admit<I: Incoming>(
         &self,
-        opened: Result<Result<W, OpenError>, Elapsed>,
+        opened: Result<Result<I::Wire, OpenError>, Elapsed>,
         guest: &mut Guest,
         peer: SocketAddr,
         came: Instant,
         stop: &CancellationToken,
-    ) -> Option<Box<Connection<W, C::Dialect>>> {
+    ) -> Option<Box<Connection<I::Wire, C::Dialect>>> {
+        if I::MAY_BE_SERVED && !matches!(opened, Ok(Err(OpenError::Served))) {
+            self.premises.frontend.metrics.connections.increment(1);
+        }
         match opened {
             Ok(Ok(wire)) => {
                 let client = wire.peer();
+                if I::MAY_BE_SERVED {
+                    // Its place among the requests is free again.
+                    match self.place() {
+                        Ok(place) => *guest = place,
+                        Err(reason) => {
+                            self.turn_away(client, reason);
+                            return None;
+                        }
+                    }
+                }
                 if !guest.is_settled()
                     && let Err(reason) = self.let_in(guest, client.ip())
                 {

@@ -54,6 +54,11 @@ impl Tasks {
         self.stop.cancelled().await;
     }
 
+    /// Whether the tasks were told to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Tells the tasks to finish, and waits for them until `limit` has passed. Says whether all did.
     pub(crate) async fn finish(&self, limit: Duration) -> bool {
         self.stop.cancel();

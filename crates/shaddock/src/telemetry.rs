@@ -162,6 +162,7 @@ pub(crate) struct FrontendMetrics {
     id: ServerId,
     /// Sessions now.
     pub(crate) sessions: Gauge,
+    /// Connections that came. Requests of a client that has one already are none.
     pub(crate) connections: Counter,
     /// Messages that came from clients.
     pub(crate) messages: Counter,

@@ -138,6 +138,8 @@ pub struct SocketIoIncoming {
 impl Incoming for SocketIoIncoming {
     type Wire = SocketIoWire;
 
+    const MAY_BE_SERVED: bool = true;
+
     fn peer(&self) -> SocketAddr {
         self.incoming.peer()
     }

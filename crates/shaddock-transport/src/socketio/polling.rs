@@ -184,7 +184,8 @@ impl Polling {
                 }
             };
             match said {
-                Ok(Ok(Packet::Probe)) => {
+                // Only once, for what it does not read would pile up.
+                Ok(Ok(Packet::Probe)) if !upgrade.is_proved => {
                     upgrade.wire.send(&Bytes::from_static(packet::PONG_PROBE.as_bytes()));
                     upgrade.is_proved = true;
                     self.upgrade = Some(upgrade);
@@ -198,6 +199,7 @@ impl Polling {
 
     /// Writes what it can. An answer that can't be written is lost, and so is the client.
     fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let was_full = ANSWERS <= self.answers.len();
         let mut failed = None;
         self.answers.retain_mut(|answer| match answer.poll(cx) {
             Poll::Pending => true,
@@ -206,6 +208,10 @@ impl Polling {
                 false
             }
         });
+        if was_full && self.answers.len() < ANSWERS {
+            // There is room for visits again, which nobody looked for meanwhile.
+            cx.waker().wake_by_ref();
+        }
         if self.answers.is_empty() {
             // An idle wire holds no buffer.
             self.answers = Vec::new();

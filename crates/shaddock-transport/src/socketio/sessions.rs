@@ -74,10 +74,12 @@ pub(super) fn new_id() -> io::Result<Arc<str>> {
 }
 
 impl Visits {
-    /// Leaves a visit. One too many is dropped, and its connection with it.
+    /// Leaves a visit. One too many is dropped, and its connection with it. Of posts, which are long, one waits.
     pub(super) fn leave(&self, visit: Visit) {
         let mut waiting = self.lock();
-        if waiting.visits.len() < MOST {
+        let is_post = |visit: &Visit| matches!(visit, Visit::Post(..));
+        let is_second = is_post(&visit) && waiting.visits.iter().any(is_post);
+        if waiting.visits.len() < MOST && !is_second {
             waiting.visits.push_back(visit);
             if let Some(waker) = waiting.waker.take() {
                 waker.wake();

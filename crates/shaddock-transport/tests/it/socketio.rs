@@ -1,6 +1,6 @@
 //! Socket.IO by WebSocket and by polling, byte by byte.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, task::Poll};
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -371,4 +371,63 @@ async fn a_plain_request_is_told_what_this_port_is() {
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     stream.write_all(&[1, 0, 0, 0]).await.unwrap();
     assert!(matches!(open(&mut listener).await, Err(OpenError::Unknown(1))));
+}
+
+#[tokio::test]
+async fn a_flood_of_probes_that_is_not_read_costs_nothing() {
+    let mut listener = listen_as_usual().await;
+    let (mut wire, client) = poller(&mut listener).await;
+    let mut upgraded = client.upgrade(&mut listener).await;
+    for _ in 0..3 {
+        upgraded.feed(Message::text("2probe")).await.unwrap();
+    }
+    upgraded.flush().await.unwrap();
+    let mut heard = Vec::new();
+    tokio::join!(drive(&mut wire), async {
+        while let Some(Ok(message)) = upgraded.next().await {
+            heard.push(message);
+        }
+    });
+    assert!(heard.len() < 2, "one probe has one answer: {heard:?}");
+    // It polls on.
+    let post = client.post(&mut listener, r#"17:42["message","x"]"#).await;
+    assert_eq!(receive(&mut wire).await, "x");
+    drive(&mut wire).await;
+    assert_eq!(answer(post).await.1, "ok");
+}
+
+#[tokio::test]
+async fn two_posts_at_once_are_one_and_a_small_packet_is_heard_by_itself() {
+    let mut listener = listen_as_usual().await;
+    let (mut wire, client) = poller(&mut listener).await;
+    let many: String = (0..1000).map(|n| format!(r#"20:42["message","{n:04}"]"#)).collect();
+    let post = client.post(&mut listener, &many).await;
+    assert_eq!(receive(&mut wire).await, "0000");
+    let mut second = client.post(&mut listener, r#"22:42["message","second"]"#).await;
+    let mut third = client.post(&mut listener, r#"21:42["message","third"]"#).await;
+    for n in 1..1000 {
+        assert_eq!(receive(&mut wire).await, format!("{n:04}"), "none is taken before its turn");
+    }
+    drive(&mut wire).await;
+    assert_eq!(answer(post).await.1, "ok");
+    for stream in [&mut second, &mut third] {
+        assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap_or(0), 0);
+    }
+}
+
+#[tokio::test]
+async fn many_polls_at_once_do_not_hide_the_post_behind_them() {
+    let mut listener = listen_as_usual().await;
+    let (mut wire, client) = poller(&mut listener).await;
+    let mut polls = vec![client.poll(&mut listener).await];
+    drive(&mut wire).await;
+    for _ in 0..4 {
+        polls.push(client.poll(&mut listener).await);
+    }
+    let mut heard = task::spawn(wire.receive());
+    while heard.poll().is_pending() && heard.is_woken() {}
+    let _post = client.post(&mut listener, r#"17:42["message","x"]"#).await;
+    assert!(heard.is_woken());
+    let Poll::Ready(Some(Ok(said))) = heard.poll() else { panic!("nothing was heard") };
+    assert_eq!(said, "x");
 }

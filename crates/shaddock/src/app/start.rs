@@ -46,6 +46,7 @@ struct RunningServer {
     core: Arc<Core>,
     listening: Tasks,
     connections: Tasks,
+    lingering: Tasks,
     components: Vec<Arc<dyn DynComponent>>,
     address: Option<SocketAddr>,
 }
@@ -102,8 +103,15 @@ impl App {
             let handle = ServerHandle(core.clone());
             let components = core.definition.components.iter().map(|make| make(&handle)).collect();
             let address = door.as_ref().and_then(|door| door.listening.address);
-            let (listening, connections) = (core.tasks.child(), core.tasks.child());
-            servers.push(RunningServer { core, listening, connections, components, address });
+            let [listening, connections, lingering] = std::array::from_fn(|_| core.tasks.child());
+            servers.push(RunningServer {
+                core,
+                listening,
+                connections,
+                lingering,
+                components,
+                address,
+            });
         }
         report(missing)?;
         let app = plan.app.clone();
@@ -181,6 +189,9 @@ impl Running {
         }
         let connections = front.iter().map(|server| server.connections.finish(left_for_servers()));
         clean &= join_all(connections).await.into_iter().all(|ended| ended);
+        for server in &front {
+            clean &= server.lingering.finish(left_for_servers()).await;
+        }
         back.iter().for_each(|server| server.node().set_leaving());
         for server in front.into_iter().chain(back) {
             clean &= server.core.tasks.finish(left_for_servers()).await;
@@ -248,6 +259,7 @@ impl RunningServer {
             options: door.options,
             listening: self.listening.clone(),
             connections: self.connections.clone(),
+            lingering: self.lingering.clone(),
         });
     }
 

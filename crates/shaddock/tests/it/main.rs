@@ -23,6 +23,8 @@ mod handshakes;
 mod limits;
 mod lines;
 mod rude;
+#[cfg(feature = "socketio")]
+mod socketio;
 
 mod components;
 mod crons;

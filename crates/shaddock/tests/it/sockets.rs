@@ -25,7 +25,7 @@ async fn closed(ended: State<mpsc::UnboundedSender<()>>) -> Result<()> {
 }
 
 /// A port that was free a moment ago.
-async fn free_port() -> u16 {
+pub(crate) async fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -64,7 +64,7 @@ fn address(running: &Running) -> SocketAddr {
 }
 
 /// Asks one page of an HTTP server: what comes back, head and body.
-async fn get(address: SocketAddr, path: &str) -> String {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -197,7 +197,7 @@ async fn datagrams_that_are_lost_are_counted() {
 }
 
 /// Waits until the page of counters has all of these lines, for some are counted a moment later.
-async fn counted(pages: SocketAddr, lines: &[&str]) {
+pub(crate) async fn counted(pages: SocketAddr, lines: &[&str]) {
     let mut page = String::new();
     let waited = tokio::time::timeout(Duration::from_secs(10), async {
         loop {
