@@ -2,7 +2,7 @@
 
 use std::{
     io, mem,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -23,8 +23,8 @@ pub(super) struct Polling {
     out: String,
     /// The request that waits for something to say.
     poll: Option<Visitor>,
-    /// The request that says something, until all of it was heard: a client posts again only when it is answered.
-    post: Option<(Visitor, Payload)>,
+    /// What a request says, until all of it was heard, and the request: a client posts again only when it is answered.
+    post: Option<(Option<Visitor>, Payload)>,
     answers: Vec<Answer>,
     upgrade: Option<Upgrading>,
 }
@@ -33,8 +33,16 @@ pub(super) struct Polling {
 #[derive(Debug)]
 struct Upgrading {
     wire: Box<HybridWire>,
-    /// It works. From now on no poll waits, so that the client can stop polling.
-    is_proved: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Begun,
+    /// It works. From now on no request waits, so that the client can stop polling.
+    Proved,
+    /// The client has stopped: all that is sent goes here. What it posted is yet to be heard.
+    Done,
 }
 
 /// What a client that polls does.
@@ -67,19 +75,26 @@ impl Polling {
         }
     }
 
-    /// Leaves a packet for the next poll.
+    /// Leaves a packet for the next poll, or for the WebSocket that the client goes on with.
     pub(super) fn put(&mut self, packet: &str) {
-        payload::put(&mut self.out, packet);
+        match &mut self.upgrade {
+            Some(Upgrading { wire, stage: Stage::Done }) => {
+                wire.send(&Bytes::copy_from_slice(packet.as_bytes()));
+            }
+            _ => payload::put(&mut self.out, packet),
+        }
     }
 
     pub(super) fn unsent(&self) -> usize {
-        self.out.len() + self.answers.iter().map(Answer::unwritten).sum::<usize>()
+        let answers: usize = self.answers.iter().map(Answer::unwritten).sum();
+        self.out.len() + answers + self.upgrade.as_ref().map_or(0, |upgrade| upgrade.wire.unsent())
     }
 
     /// What the client does next.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step, WireError>> {
         loop {
             self.take_visits(cx);
+            self.poll_upgrade(cx);
             if let Some((visitor, mut payload)) = self.post.take() {
                 match payload.next() {
                     Some(Ok(packet)) => {
@@ -87,16 +102,16 @@ impl Polling {
                         return Poll::Ready(Ok(Step::Says(packet)));
                     }
                     Some(Err(violation)) => return Poll::Ready(Err(violation.into())),
-                    None => self.answers.push(visitor.answer(DONE)),
+                    None => self.answers.extend(visitor.map(|visitor| visitor.answer(DONE))),
                 }
                 continue;
-            }
-            if let Some(wire) = self.poll_upgrade(cx) {
-                return Poll::Ready(Ok(Step::Upgrades(wire)));
             }
             // So that whoever only receives answers posts, too.
             if let Poll::Ready(Err(error)) = self.poll_answers(cx) {
                 return Poll::Ready(Err(error.into()));
+            }
+            if let Some(upgrade) = self.upgrade.take_if(|upgrade| upgrade.stage == Stage::Done) {
+                return Poll::Ready(Ok(Step::Upgrades(upgrade.wire)));
             }
             return match self.poll.as_mut().is_some_and(|poll| poll.has_left(cx)) {
                 true => Poll::Ready(Ok(Step::Leaves)),
@@ -108,11 +123,16 @@ impl Polling {
     /// Ready when nothing is left to say and every answer is with the kernel.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.take_visits(cx);
-        let is_upgrading = self.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_proved);
+        // A client goes on with its WebSocket to hear what waits, even while nothing more is received from it.
+        self.poll_upgrade(cx);
+        let is_upgrading = self.is_upgrading();
         if (!self.out.is_empty() || is_upgrading)
             && let Some(poll) = self.poll.take()
         {
             self.answer(poll);
+        }
+        if let Some(Upgrading { wire, stage: Stage::Done }) = &mut self.upgrade {
+            ready!(wire.poll_flush(cx))?;
         }
         match self.poll_answers(cx) {
             Poll::Ready(Ok(())) if !self.out.is_empty() => Poll::Pending,
@@ -126,16 +146,10 @@ impl Polling {
         if let Some(poll) = self.poll.take() {
             self.answer(poll);
         }
-        if let Some((visitor, _)) = self.post.take() {
+        if let Some((Some(visitor), _)) = self.post.take() {
             self.answers.push(visitor.answer(DONE));
         }
         self.poll_answers(cx)
-    }
-
-    /// What waits for a poll that will not come any more, packet by packet.
-    pub(super) fn into_waiting(self) -> impl Iterator<Item = Bytes> {
-        let mut payload = Payload::new(self.out.into_bytes(), Form::Text);
-        std::iter::from_fn(move || payload.next()?.ok().map(Bytes::from))
     }
 
     /// Gives a poll all there is to say.
@@ -158,43 +172,62 @@ impl Polling {
                     }
                 }
                 Visit::Post(visitor, payload) if self.post.is_none() => {
-                    self.post = Some((visitor, payload));
+                    self.post = Some((Some(visitor), payload));
                 }
                 // Two at once have no order.
                 Visit::Post(..) => {}
                 Visit::Upgrade(wire) => {
-                    self.upgrade = Some(Upgrading { wire, is_proved: false });
+                    if self.upgrade.as_ref().is_none_or(|former| former.stage != Stage::Done) {
+                        self.upgrade = Some(Upgrading { wire, stage: Stage::Begun });
+                    }
                 }
             }
         }
     }
 
-    /// Drives the WebSocket that the client may go on with, and gives it when it does.
-    fn poll_upgrade(&mut self, cx: &mut Context<'_>) -> Option<Box<HybridWire>> {
-        while let Some(mut upgrade) = self.upgrade.take() {
+    fn is_upgrading(&self) -> bool {
+        self.upgrade.as_ref().is_some_and(|upgrade| upgrade.stage != Stage::Begun)
+    }
+
+    /// Drives the WebSocket that the client may go on with, until it does.
+    fn poll_upgrade(&mut self, cx: &mut Context<'_>) {
+        while let Some(mut upgrade) = self.upgrade.take_if(|upgrade| upgrade.stage != Stage::Done) {
             let said = match upgrade.wire.poll_receive(cx) {
                 Poll::Ready(Some(Ok(chunk))) => str::from_utf8(&chunk).map(Packet::decode),
                 // It can poll as before.
-                Poll::Ready(_) => return None,
+                Poll::Ready(_) => return,
                 Poll::Pending => {
                     // What can't be written is for the next read to find.
                     let _ = upgrade.wire.poll_flush(cx);
                     self.upgrade = Some(upgrade);
-                    return None;
+                    break;
                 }
             };
-            match said {
+            match (said, upgrade.stage) {
                 // Only once, for what it does not read would pile up.
-                Ok(Ok(Packet::Probe)) if !upgrade.is_proved => {
+                (Ok(Ok(Packet::Probe)), Stage::Begun) => {
                     upgrade.wire.send(&Bytes::from_static(packet::PONG_PROBE.as_bytes()));
-                    upgrade.is_proved = true;
-                    self.upgrade = Some(upgrade);
+                    upgrade.stage = Stage::Proved;
                 }
-                Ok(Ok(Packet::Upgrade)) if upgrade.is_proved => return Some(upgrade.wire),
-                _ => {}
+                (Ok(Ok(Packet::Upgrade)), Stage::Proved) => {
+                    let out = mem::take(&mut self.out);
+                    let mut waiting = Payload::new(out.into_bytes(), Form::Text);
+                    while let Some(Ok(packet)) = waiting.next() {
+                        upgrade.wire.send(&Bytes::from(packet));
+                    }
+                    upgrade.stage = Stage::Done;
+                }
+                _ => return,
             }
+            self.upgrade = Some(upgrade);
         }
-        None
+        // The client waits for this, and does not poll meanwhile, so all of it might never be heard.
+        if self.is_upgrading()
+            && let Some((visitor, _)) = &mut self.post
+            && let Some(visitor) = visitor.take()
+        {
+            self.answers.push(visitor.answer(DONE));
+        }
     }
 
     /// Writes what it can. An answer that can't be written is lost, and so is the client.

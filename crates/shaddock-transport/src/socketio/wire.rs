@@ -107,20 +107,12 @@ impl SocketIoWire {
                 }
                 Way::Polling(polling) => match ready!(polling.poll_next(cx))? {
                     Step::Says(packet) => break Packet::decode(&packet),
-                    Step::Upgrades(wire) => self.upgrade(wire),
+                    Step::Upgrades(wire) => self.way = Way::WebSocket(wire),
                     Step::Leaves => return Poll::Ready(Ok(None)),
                 },
             }
         };
         Poll::Ready(packet.map(Some).map_err(WireError::from))
-    }
-
-    /// Goes on over WebSocket, with what was not polled yet.
-    fn upgrade(&mut self, wire: Box<HybridWire>) {
-        let former = std::mem::replace(&mut self.way, Way::WebSocket(wire));
-        if let (Way::Polling(polling), Way::WebSocket(wire)) = (former, &mut self.way) {
-            polling.into_waiting().for_each(|packet| wire.send(&packet));
-        }
     }
 }
 

@@ -374,7 +374,7 @@ async fn a_plain_request_is_told_what_this_port_is() {
 }
 
 #[tokio::test]
-async fn a_flood_of_probes_that_is_not_read_costs_nothing() {
+async fn a_flood_of_probes_has_one_answer_and_an_end() {
     let mut listener = listen_as_usual().await;
     let (mut wire, client) = poller(&mut listener).await;
     let mut upgraded = client.upgrade(&mut listener).await;
@@ -397,7 +397,7 @@ async fn a_flood_of_probes_that_is_not_read_costs_nothing() {
 }
 
 #[tokio::test]
-async fn two_posts_at_once_are_one_and_a_small_packet_is_heard_by_itself() {
+async fn a_post_is_heard_packet_by_packet_and_others_beside_it_are_dropped() {
     let mut listener = listen_as_usual().await;
     let (mut wire, client) = poller(&mut listener).await;
     let many: String = (0..1000).map(|n| format!(r#"20:42["message","{n:04}"]"#)).collect();
@@ -430,4 +430,36 @@ async fn many_polls_at_once_do_not_hide_the_post_behind_them() {
     assert!(heard.is_woken());
     let Poll::Ready(Some(Ok(said))) = heard.poll() else { panic!("nothing was heard") };
     assert_eq!(said, "x");
+}
+
+#[tokio::test]
+async fn a_client_can_go_on_over_websocket_while_nothing_is_received_from_it() {
+    let mut listener = listen_as_usual().await;
+    let (mut wire, client) = poller(&mut listener).await;
+    let body = r#"19:42["message","one"]19:42["message","two"]"#;
+    let post = client.post(&mut listener, body).await;
+    assert_eq!(receive(&mut wire).await, "one");
+    // It has enough to hear first, and stops polling before it has heard it.
+    wire.send(&Bytes::from_static(b"waits"));
+    let mut upgraded = client.upgrade(&mut listener).await;
+    upgraded.send(Message::text("2probe")).await.unwrap();
+    let flush = async |wire: &mut SocketIoWire| {
+        for _ in 0..20 {
+            let _ = task::spawn(wire.flush()).poll();
+            tokio::task::yield_now().await;
+        }
+    };
+    flush(&mut wire).await;
+    assert_eq!(text(&mut upgraded).await, "3probe");
+    assert_eq!(answer(post).await.1, "ok");
+    upgraded.feed(Message::text("5")).await.unwrap();
+    upgraded.send(Message::text(r#"42["message","three"]"#)).await.unwrap();
+    flush(&mut wire).await;
+    assert_eq!(text(&mut upgraded).await, r#"42["message","waits"]"#);
+    assert_eq!(receive(&mut wire).await, "two");
+    wire.send(&Bytes::from_static(b"later"));
+    assert_eq!(receive(&mut wire).await, "three");
+    assert_eq!(wire.kind(), "websocket");
+    wire.flush().await.unwrap();
+    assert_eq!(text(&mut upgraded).await, r#"42["message","later"]"#);
 }
