@@ -285,8 +285,7 @@ impl Core {
             self.metrics.fenced.increment(1);
             let caller = self.router.caller();
             // If this does not arrive, the next message brings another.
-            let _ =
-                caller.remote(&from.id, remote::SERVICE, remote::CONFIRM).tell(&(forward.session,));
+            let _ = caller.remote(&from.id, remote::SERVICE, remote::CONFIRM).tell(&(uid,));
             return reply(answer, Err(Fault::internal("another session has its uid by now")));
         }
         let session = Session::far(
@@ -576,6 +575,9 @@ impl Desk for Inbox {
         let (Some(hook), Ok(owner)) = (hook, owner) else {
             return Box::pin(std::future::ready(()));
         };
+        // Whoever died meanwhile has nothing to let go of.
+        let members = core.router.caller().node().members();
+        moved.from = moved.from.filter(|from| members.get(from).is_some());
         // The key may have moved on since: then that is another move, which comes after this one.
         if owner != moved.to {
             if moved.from.as_ref() == Some(&owner) {

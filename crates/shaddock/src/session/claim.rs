@@ -99,7 +99,12 @@ impl Record {
                 Err(ClaimError::Taken { by }) if self.may_replace(&by) => {
                     match directory.take_over(&by, owner).await {
                         Err(ClaimError::Gone) => {}
-                        taken => return taken,
+                        taken => {
+                            // Whoever is believed to be gone may only be parted from us, or from one who
+                            // believed it before.
+                            self.frontend.have_confirmed(uid);
+                            return taken;
+                        }
                     }
                 }
                 claimed => return claimed,
@@ -191,11 +196,8 @@ impl Record {
         let Some(claim) = self.lock().claim.clone() else {
             return Standing::Ours;
         };
-        let renewed = match directory.renew(&claim).await {
-            // Whoever took it has gone since.
-            Err(ClaimError::Gone) => directory.claim(&claim.name, &claim.owner).await,
-            renewed => renewed,
-        };
+        // One that is gone was another's for a while, in whose name things were said and done.
+        let renewed = directory.renew(&claim).await;
         let has_ended = {
             let mut state = self.lock();
             let is_held = state.claim.as_ref().is_some_and(|held| held.owner == claim.owner);
@@ -260,6 +262,21 @@ impl Frontend {
         match remote.call::<Result<u64, Unchanged>>(&(session, change)).await {
             Ok(done) => done.err(),
             Err(error) => Some(Unchanged::Unreachable(error.to_string())),
+        }
+    }
+
+    /// Has every front-end find out whether its sessions of this uid have it still.
+    fn have_confirmed(&self, uid: &str) {
+        let members = self.pusher.node().members().all();
+        for member in members.into_iter().filter(|member| member.frontend && member.id != self.id) {
+            let (caller, uid) = (self.pusher.caller().clone(), uid.to_owned());
+            self.tasks.spawn("claim", async move |stop| {
+                let remote = caller.remote(&member.id, remote::SERVICE, remote::CONFIRM);
+                while remote.call::<()>(&(&uid,)).await.is_err()
+                    && caller.node().members().get(&member.id).is_some()
+                    && stop.run_until_cancelled(sleep(AGAIN)).await.is_some()
+                {}
+            });
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) const SERVICE: &str = "@sessions";
 pub(crate) const CHANGE: &str = "change";
 /// Kicks all sessions of a uid: `(uid, reason)`.
 pub(crate) const KICK: &str = "kick";
-/// Has a session find out whether its uid is still its: `(SessionId,)`.
+/// Has the sessions of a uid find out whether they have it still: `(uid,)`.
 pub(crate) const CONFIRM: &str = "confirm";
 /// Says which of these have ended, or have another uid by now: `(Vec<(SessionId, uid)>,) -> Vec<SessionId>`.
 pub(crate) const ENDED: &str = "ended";
@@ -50,8 +50,8 @@ impl RemoteService for Sessions {
                 encode_result(&())
             })),
             CONFIRM => Some(Box::pin(async move {
-                let (id,): (SessionId,) = decode_args(&args)?;
-                if let Some(record) = self.0.table.get(id) {
+                let (uid,): (String,) = decode_args(&args)?;
+                for record in self.0.table.of_uid(&uid) {
                     record.mailbox.order(Order::Confirm);
                 }
                 encode_result(&())

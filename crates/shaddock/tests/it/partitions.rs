@@ -381,3 +381,34 @@ async fn lost_pushes_close_the_sessions_concerned_if_so_configured() {
         assert_eq!(al.request("chat.a.say", "still here").await, json!({}));
     }
 }
+
+/// The second of three who had the uid is dead when the first could be heard again: nobody is left who knows
+/// that the first was taken for dead.
+#[tokio::test(start_paused = true)]
+async fn who_lost_its_uid_to_one_who_died_is_kicked_when_the_uid_is_given_away_again() {
+    let app = start().await;
+    let first = enter_at(&app, "connector-1", "py", "lobby").await;
+    app.link("connector-1").part_from(app.link("connector-2"));
+    sleep(Duration::from_secs(5)).await;
+    let _second = enter_at(&app, "connector-2", "py", "attic").await;
+    app.cut("connector-2");
+    sleep(Duration::from_secs(5)).await;
+    let third = enter_at(&app, "connector-3", "py", "cellar").await;
+    assert_eq!(first.closed().await, CloseReason::Kicked(Some("logged in elsewhere".to_owned())));
+    assert_eq!(third.request("chat.a.say", "mine").await, json!({}));
+}
+
+/// While it was cut off another had its uid and gave it back: what was said in its name was not its.
+#[tokio::test(start_paused = true)]
+async fn who_lost_its_uid_for_a_while_is_kicked() {
+    let app = start().await;
+    let first = enter_at(&app, "connector-1", "py", "lobby").await;
+    app.cut("connector-1");
+    sleep(Duration::from_secs(5)).await;
+    enter_at(&app, "connector-2", "py", "lobby").await.leave().await;
+    sleep(Duration::from_secs(1)).await;
+    app.heal("connector-1");
+    assert_eq!(first.closed().await, CloseReason::Kicked(Some("logged in elsewhere".to_owned())));
+    sleep(Duration::from_secs(15)).await;
+    assert_eq!(inside(&app, "lobby"), [""; 0]);
+}
