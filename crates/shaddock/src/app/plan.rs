@@ -256,7 +256,11 @@ impl Plan {
             outer.iter().chain(inner).cloned().collect()
         };
         let core = Arc::new(Core {
-            channels: Channels::new(pusher.clone(), on_lost(&id, &definition, &metrics)),
+            channels: Channels::new(
+                pusher.clone(),
+                tasks.clone(),
+                on_lost(&id, &definition, &metrics),
+            ),
             router: Router::new(caller, self.rules.clone()),
             pusher,
             endpoints: definition

@@ -13,6 +13,8 @@ use crate::error::{Fault, Result};
 use crate::ids::{Member, ServerId, SessionId, Uid};
 use crate::rpc::envelope;
 use crate::session::fences::Fences;
+use crate::session::remote::have_confirmed;
+use crate::tasks::Tasks;
 use push::Pusher;
 
 /// The channels of one server. Cheap to clone; an argument of handlers.
@@ -26,6 +28,7 @@ struct Registry {
     rooms: Mutex<FxHashMap<Arc<str>, Arc<Room>>>,
     pusher: Pusher,
     fences: Fences,
+    tasks: Tasks,
     on_lost: Box<OnLost>,
 }
 
@@ -78,9 +81,9 @@ struct Front {
 }
 
 impl Channels {
-    pub(crate) fn new(pusher: Pusher, on_lost: Box<OnLost>) -> Channels {
+    pub(crate) fn new(pusher: Pusher, tasks: Tasks, on_lost: Box<OnLost>) -> Channels {
         let (rooms, fences) = (Mutex::default(), Fences::default());
-        Channels(Arc::new(Registry { rooms, pusher, fences, on_lost }))
+        Channels(Arc::new(Registry { rooms, pusher, fences, tasks, on_lost }))
     }
 
     /// Whether nobody has claimed the uid since a session got it by this revision, for all that is known here.
@@ -324,8 +327,10 @@ impl Channel {
         if !self.registry.fences.admit(&member.uid, member.revision) {
             return false;
         }
-        // The room stays, even if it is empty for a moment.
+        // The room stays, even if it is empty for a moment. They may not know yet.
         for stale in self.with(|state| state.take_stale(member)) {
+            let (caller, tasks) = (self.registry.pusher.caller(), &self.registry.tasks);
+            have_confirmed(caller, tasks, stale.frontend.clone(), &stale.uid);
             (self.registry.on_lost)(self.clone(), stale);
         }
         true

@@ -269,14 +269,7 @@ impl Frontend {
     fn have_confirmed(&self, uid: &str) {
         let members = self.pusher.node().members().all();
         for member in members.into_iter().filter(|member| member.frontend && member.id != self.id) {
-            let (caller, uid) = (self.pusher.caller().clone(), uid.to_owned());
-            self.tasks.spawn("claim", async move |stop| {
-                let remote = caller.remote(&member.id, remote::SERVICE, remote::CONFIRM);
-                while remote.call::<()>(&(&uid,)).await.is_err()
-                    && caller.node().members().get(&member.id).is_some()
-                    && stop.run_until_cancelled(sleep(AGAIN)).await.is_some()
-                {}
-            });
+            remote::have_confirmed(self.pusher.caller(), &self.tasks, member.id, uid);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What other servers ask of the sessions of this front-end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -9,8 +10,10 @@ use super::mailbox::Order;
 use super::record::Frontend;
 use super::{Change, Unchanged};
 use crate::error::Result;
-use crate::ids::{SessionId, Uid};
+use crate::ids::{ServerId, SessionId, Uid};
+use crate::rpc::caller::Caller;
 use crate::rpc::{RemoteService, decode_args, encode_result};
+use crate::tasks::Tasks;
 
 /// The name of the remote. Applications can't have one of this name: it is no identifier.
 pub(crate) const SERVICE: &str = "@sessions";
@@ -22,6 +25,22 @@ pub(crate) const KICK: &str = "kick";
 pub(crate) const CONFIRM: &str = "confirm";
 /// Says which of these have ended, or have another uid by now: `(Vec<(SessionId, uid)>,) -> Vec<SessionId>`.
 pub(crate) const ENDED: &str = "ended";
+
+/// Between two tries to tell a front-end something that it must know.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Has the sessions of a uid at one front-end find out whether they have it still. Goes on until that is certain, or
+/// the front-end is dead: then it does so by itself if it comes back.
+pub(crate) fn have_confirmed(caller: &Caller, tasks: &Tasks, frontend: ServerId, uid: &str) {
+    let (caller, uid) = (caller.clone(), uid.to_owned());
+    tasks.spawn("claim", async move |stop| {
+        let remote = caller.remote(&frontend, SERVICE, CONFIRM);
+        while remote.call::<()>(&(&uid,)).await.is_err()
+            && caller.node().members().get(&frontend).is_some()
+            && stop.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_some()
+        {}
+    });
+}
 
 /// Does to the sessions here what other servers ask.
 pub(crate) struct Sessions(pub(crate) Arc<Frontend>);
