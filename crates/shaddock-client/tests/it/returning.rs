@@ -257,7 +257,7 @@ async fn a_first_login_that_fails_is_an_error() {
     let (ours, theirs) = memory::pair();
     let mut server = TestServer::new(theirs, Config::default());
     let builder = Client::builder().log_in(async |_| Err("nobody told me the password".into()));
-    let (client, _) = tokio::join!(builder.over(ours), server.let_in(None));
+    let (client, _) = tokio::join!(builder.over(ours), server.accept(None));
     let error = client.unwrap_err();
     let ConnectError::LogIn(cause) = error else { panic!("{error:?}") };
     assert_eq!(cause.to_string(), "nobody told me the password");

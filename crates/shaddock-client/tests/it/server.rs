@@ -53,11 +53,17 @@ impl<W: Wire> TestServer<W> {
 
     /// Shakes hands, with a word for the client if there is one.
     pub(crate) async fn let_in(&mut self, user: Option<Value>) -> Hello {
+        let (hello, event) = self.accept(user).await;
+        assert!(matches!(event, Some(Event::Ready)));
+        hello
+    }
+
+    /// The same for a client that may leave at once: says what it does next.
+    pub(crate) async fn accept(&mut self, user: Option<Value>) -> (Hello, Option<Event>) {
         let Some(Event::Handshake(hello)) = self.event().await else { panic!("no handshake") };
         let user = user.map(|user| RawValue::from_string(user.to_string()).unwrap());
         self.machine.accept(user.as_deref(), now());
-        assert!(matches!(self.event().await, Some(Event::Ready)));
-        hello
+        (hello, self.event().await)
     }
 
     pub(crate) async fn refuse(&mut self, code: u16) {

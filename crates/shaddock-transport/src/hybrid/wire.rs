@@ -57,7 +57,7 @@ pub(crate) enum Kind {
 enum Receiving {
     Open,
     /// This is to be told, then it is over.
-    Failed(WireError),
+    Failed(Box<WireError>),
     Over,
 }
 
@@ -152,13 +152,13 @@ where
         loop {
             match mem::replace(&mut self.receiving, Receiving::Over) {
                 Receiving::Open => self.receiving = Receiving::Open,
-                Receiving::Failed(error) => return Poll::Ready(Some(Err(error))),
+                Receiving::Failed(error) => return Poll::Ready(Some(Err(*error))),
                 Receiving::Over => return Poll::Ready(None),
             }
             match ready!(self.poll_read(cx)) {
                 Ok(chunk) if chunk.is_empty() => {}
                 Ok(chunk) => return Poll::Ready(Some(Ok(chunk))),
-                Err(error) => self.receiving = Receiving::Failed(error.into()),
+                Err(error) => self.receiving = Receiving::Failed(Box::new(error.into())),
             }
         }
     }
@@ -296,7 +296,9 @@ impl WebSocket {
             // Most clients that vanish send no close frame. Only half a message is out of order.
             let receiving = match self.reader.is_between_messages() {
                 true => Receiving::Over,
-                false => Receiving::Failed(WireError::Io(ErrorKind::UnexpectedEof.into())),
+                false => {
+                    Receiving::Failed(Box::new(WireError::Io(ErrorKind::UnexpectedEof.into())))
+                }
             };
             return (Bytes::new(), 0, receiving);
         }
@@ -328,7 +330,7 @@ impl WebSocket {
             Some(End::Violation(violation)) => {
                 let code = if violation == Violation::LongMessage { 1009 } else { 1002 };
                 self.writer.close(code, out);
-                Receiving::Failed(violation.into())
+                Receiving::Failed(Box::new(violation.into()))
             }
         };
         (chunk, used, receiving)
