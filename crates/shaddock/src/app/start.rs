@@ -12,7 +12,7 @@ use shaddock_cluster::Node;
 use shaddock_cluster::memory::Memory;
 #[cfg(feature = "testing")]
 use shaddock_transport::memory::MemoryConnector;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval_at, timeout};
 
 #[cfg(feature = "testing")]
 use super::plan::InMemory;
@@ -295,7 +295,8 @@ impl RunningServer {
 fn watch_tables(app: &AppHandle) {
     let watched = app.clone();
     app.tasks().spawn("tables", async move |stop| {
-        let mut tick = tokio::time::interval(FILE_CHECK);
+        // They were read a moment ago.
+        let mut tick = interval_at(Instant::now() + FILE_CHECK, FILE_CHECK);
         // What is wrong with them, to say it once.
         let mut known = None;
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
