@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::operate::arguments::{Login, Operate};
+
 /// Without a command, all servers are started.
 #[derive(Debug, Parser)]
 #[command(about = None, long_about = None, subcommand_help_heading = "Commands")]
@@ -18,23 +20,39 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run servers in this process, until SIGTERM or Ctrl-C (the default)
-    Start {
-        /// The servers to run; all of the configuration, if none is named
-        ids: Vec<String>,
-        /// Run all servers of this kind; may be given often
-        #[arg(long = "type", value_name = "KIND")]
-        kinds: Vec<String>,
-    },
+    Start(Start),
     /// List the routes that clients may ask or are pushed
     Routes,
     /// Look whether configuration and application fit, without listening anywhere
     Check,
+    #[command(flatten)]
+    Operate(Operate),
+    /// Make the hash of a password for adminUser.json
+    HashPassword,
 }
 
 impl Default for Command {
     fn default() -> Self {
-        Command::Start { ids: Vec::new(), kinds: Vec::new() }
+        Command::Start(Start::default())
     }
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Start {
+    /// The servers to run; all of the configuration, if none is named
+    pub(crate) ids: Vec<String>,
+    /// Run all servers of this kind; may be given often
+    #[arg(long = "type", value_name = "KIND")]
+    pub(crate) kinds: Vec<String>,
+    /// Run each server in a process of its own, and start those again that fail, as servers.json says; needs a broker
+    #[arg(long)]
+    pub(crate) processes: bool,
+    /// With --processes: run the servers of this host [default: those whose host is this machine]
+    #[arg(long, value_name = "HOST", requires = "processes")]
+    pub(crate) host: Option<String>,
+    /// For --processes: says when it is ready, and stops when stdin is closed
+    #[arg(long, hide = true, conflicts_with = "processes")]
+    pub(crate) watched: bool,
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +75,8 @@ pub(crate) struct Options {
     /// Threads that do the work [default: one per core]
     #[arg(long, global = true, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) login: Login,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
@@ -79,17 +99,19 @@ mod tests {
     #[test]
     fn without_arguments_all_servers_start() {
         let arguments = parse("chat").unwrap();
-        let Command::Start { ids, kinds } = arguments.command.unwrap_or_default() else {
+        let Command::Start(start) = arguments.command.unwrap_or_default() else {
             panic!("no start");
         };
-        assert!(ids.is_empty() && kinds.is_empty());
+        assert!(start.ids.is_empty() && start.kinds.is_empty() && !start.processes);
     }
 
     #[test]
     fn servers_to_start_are_named() {
         let line = "chat start gate-1 --type connector chat-1 --cluster nats://a,nats://b --type x";
         let arguments = parse(line).unwrap();
-        let Some(Command::Start { ids, kinds }) = arguments.command else { panic!("no start") };
+        let Some(Command::Start(Start { ids, kinds, .. })) = arguments.command else {
+            panic!("no start");
+        };
         assert_eq!(
             (ids, kinds),
             (vec!["gate-1".into(), "chat-1".into()], vec!["connector".into(), "x".into()])

@@ -1,30 +1,45 @@
 //! The way to servers in other processes.
 
-use shaddock::App;
+use std::sync::Arc;
+
+use shaddock::config::Cluster;
+use shaddock::{App, Engine};
 
 /// Gives `app` an engine if its configuration names brokers. `servers` are those that run here.
-#[cfg(feature = "nats")]
 pub(crate) async fn join(app: App, servers: &[String]) -> anyhow::Result<App> {
-    let cluster = &app.config().cluster;
+    Ok(match engine(&app.config().cluster, &servers.join(", ")).await? {
+        Some(engine) => app.engine(engine),
+        None => app,
+    })
+}
+
+/// The way to the brokers, if any are named. `who` is what they are told about us.
+#[cfg(feature = "nats")]
+pub(crate) async fn engine(
+    cluster: &Cluster,
+    who: &str,
+) -> anyhow::Result<Option<Arc<dyn Engine>>> {
     if cluster.urls.is_empty() {
-        return Ok(app);
+        return Ok(None);
     }
-    let name = format!("{}: {}", cluster.name, servers.join(", "));
-    let engine = shaddock_nats::Nats::connect(options(cluster, name)).await?;
-    Ok(app.engine(engine))
+    let name = format!("{}: {who}", cluster.name);
+    Ok(Some(shaddock_nats::Nats::connect(options(cluster, name)).await?))
 }
 
 #[cfg(not(feature = "nats"))]
-pub(crate) async fn join(app: App, _servers: &[String]) -> anyhow::Result<App> {
+pub(crate) async fn engine(
+    cluster: &Cluster,
+    _who: &str,
+) -> anyhow::Result<Option<Arc<dyn Engine>>> {
     anyhow::ensure!(
-        app.config().cluster.urls.is_empty(),
+        cluster.urls.is_empty(),
         "brokers are named, and this program was built without the feature `nats` of shaddock-cli"
     );
-    Ok(app)
+    Ok(None)
 }
 
 #[cfg(feature = "nats")]
-fn options(cluster: &shaddock::config::Cluster, name: String) -> shaddock_nats::Options {
+fn options(cluster: &Cluster, name: String) -> shaddock_nats::Options {
     use shaddock_nats::{Login, Options, Tls};
 
     let login = match (

@@ -40,8 +40,21 @@
 //!   also what happens without any arguments. SIGTERM and Ctrl-C stop in order; a second one ends at once.
 //!   With `--cluster nats://HOST:PORT`, or `[cluster] urls` in shaddock.toml, it finds the servers that run in other
 //!   processes over these brokers; without, there are none but its own.
+//! * `start --processes` runs each server in a process of its own: those of servers.json whose host is this machine (or
+//!   `--host HOST`), or those named. It needs a broker, which it does not start. What they say has their names in front. One that fails is
+//!   started again, after 1 s at first and 60 s at last, if its entry says `auto-restart`; with `restart-force` it is so
+//!   also if it gives no sign of life for 10 s, and is ended first. One that an operator stops or kills stays away. SIGTERM and Ctrl-C stop
+//!   front-ends first, then the others; they also stop when the one that watches them is gone.
 //! * `routes` lists what clients may ask and what they are pushed.
 //! * `check` says whether configuration and application fit, without listening anywhere.
+//! * `list`, `show`, `top`, `stop`, `restart`, `kill`, `add`, `broadcast`, `kick`, `blacklist` and `call` reach
+//!   servers that run, in whichever process, over the cluster's brokers; `--help` of each says more. They ask as the `--user` of
+//!   adminUser.json (else `$SHADDOCK_USER`, else `admin`), with the password of `$SHADDOCK_PASSWORD`, of stdin with `--password-stdin`, or
+//!   typed. See [`shaddock::admin`] for who may do what.
+//! * `hash-password` makes what adminUser.json should have for a password.
+//!
+//! The command `shaddock` does the same with a cluster that runs, without its application: `shaddock list --cluster
+//! nats://HOST:4222 --name CLUSTER`.
 //!
 //! The configuration is the folder of `--config`, else `./config` if a servers.json is in it, else
 //! the one built in. `--env`, `--set KEY=VALUE` and variables like `SHADDOCK__FRONTEND__HEARTBEAT`
@@ -55,7 +68,7 @@
 //! # Exit codes
 //!
 //! The exit code is 0 if all went well, 1 if something is wrong or the deadline of a stop cut
-//! something off, and 2 if the command line can't be understood.
+//! something off, 2 if the command line can't be understood, and 3 if an operator has killed the process.
 
 mod run;
 
@@ -64,10 +77,14 @@ mod cluster;
 mod commands;
 mod configuration;
 mod log;
+mod operate;
 mod output;
+mod processes;
 mod signals;
+mod tool;
 
 pub use run::run;
+pub use tool::run as tool;
 
 /// The README's server compiles.
 #[cfg(doctest)]

@@ -3,13 +3,12 @@
 use std::io::{self, IsTerminal as _};
 
 use anyhow::anyhow;
-use shaddock::Config;
 use tracing_subscriber::EnvFilter;
 
-/// What to log: as the flag `--log` says, else the variable `RUST_LOG`, else `[log]` of shaddock.toml.
-pub(crate) fn filter(flag: Option<&str>, config: &Config) -> anyhow::Result<EnvFilter> {
+/// What to log: as the flag `--log` says, else the variable `RUST_LOG`, else as usual: by `[log]` of shaddock.toml.
+pub(crate) fn filter(flag: Option<&str>, usual: &str) -> anyhow::Result<EnvFilter> {
     let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    parse(choose(flag, variable.as_deref(), &config.log.filter))
+    parse(choose(flag, variable.as_deref(), usual))
 }
 
 fn parse((source, text): (&str, &str)) -> anyhow::Result<EnvFilter> {

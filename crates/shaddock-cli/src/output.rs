@@ -9,6 +9,11 @@ pub(crate) fn say(out: &mut impl Write, line: &str) {
     let _ = writeln!(out, "{line}");
 }
 
+/// Writes a line to stderr, as [`say`] does.
+pub(crate) fn say_to_stderr(line: &str) {
+    say(&mut io::stderr(), line);
+}
+
 /// Writes an error with its causes to stderr.
 pub(crate) fn complain(error: &anyhow::Error) {
     let _ = write!(io::stderr(), "{}", explain(error));

@@ -1,11 +1,12 @@
-//! The signals that ask a process to end.
+//! What asks a process to end.
 
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
-/// SIGTERM and Ctrl-C, from when this was made.
+/// SIGTERM and Ctrl-C, from when this was made, and the end of a process that watches this one.
 #[derive(Debug)]
 pub(crate) struct Signals {
     #[cfg(unix)]
@@ -14,35 +15,62 @@ pub(crate) struct Signals {
     interrupt: Signal,
     #[cfg(windows)]
     interrupt: tokio::signal::windows::CtrlC,
+    watcher: Option<oneshot::Receiver<()>>,
 }
 
-#[cfg(unix)]
 impl Signals {
+    #[cfg(unix)]
     pub(crate) fn listen() -> io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            watcher: None,
         })
     }
 
-    /// The next one's name. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "Ctrl-C",
-        }
-    }
-}
-
-#[cfg(windows)]
-impl Signals {
+    #[cfg(windows)]
     pub(crate) fn listen() -> io::Result<Signals> {
-        Ok(Signals { interrupt: tokio::signal::windows::ctrl_c()? })
+        Ok(Signals { interrupt: tokio::signal::windows::ctrl_c()?, watcher: None })
+    }
+
+    /// From now on the end of stdin counts, too: the process that watches this one holds the other end, and
+    /// closes it to have this one stop. So does the system when that process is no more.
+    pub(crate) fn listen_to_watcher(&mut self) {
+        let (closed, watcher) = oneshot::channel();
+        // A thread, for it waits until the process ends, and nobody waits for it.
+        std::thread::spawn(move || {
+            let _ = io::copy(&mut io::stdin(), &mut io::sink());
+            let _ = closed.send(());
+        });
+        self.watcher = Some(watcher);
     }
 
     /// The next one's name. Cancel-safe.
     pub(crate) async fn next(&mut self) -> &'static str {
-        self.interrupt.recv().await;
-        "Ctrl-C"
+        let watcher = async {
+            match &mut self.watcher {
+                Some(watcher) => drop(watcher.await),
+                None => std::future::pending().await,
+            }
+        };
+        #[cfg(unix)]
+        let signal = async {
+            tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "Ctrl-C",
+            }
+        };
+        #[cfg(windows)]
+        let signal = async {
+            self.interrupt.recv().await;
+            "Ctrl-C"
+        };
+        let name = tokio::select! {
+            name = signal => return name,
+            () = watcher => "asked by the process that watches it",
+        };
+        // It ends once.
+        self.watcher = None;
+        name
     }
 }

@@ -1,7 +1,7 @@
 //! Why something could not be sent, or got no answer.
 
 use crate::engine::{EngineError, PublishError};
-use crate::ids::ServerId;
+use crate::ids::{NameError, ServerId};
 
 /// A call that got no answer: which server, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -137,6 +137,9 @@ pub enum JoinError {
         /// The id.
         id: ServerId,
     },
+    /// No cluster can be called so.
+    #[error("the name of the cluster")]
+    Name(#[from] NameError),
     /// The cluster can't be reached.
     #[error("the cluster can't be reached")]
     Publish(#[from] PublishError),

@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
-    sync::{PoisonError, RwLock},
+    sync::{PoisonError, RwLock, RwLockWriteGuard},
 };
 
 /// Who may connect, by network. The lists can be changed while it is in use.
@@ -46,7 +46,32 @@ impl AccessList {
 
     /// Puts other lists in their place. Connections that are there already stay.
     pub fn set(&self, deny: Networks, allow: Networks) {
-        *self.lists.write().unwrap_or_else(PoisonError::into_inner) = Lists { deny, allow };
+        *self.write() = Lists { deny, allow };
+    }
+
+    /// The networks that are denied. One that lies within another of them is not told apart from it.
+    #[must_use]
+    pub fn denied(&self) -> Vec<Network> {
+        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
+        lists.deny.iter().collect()
+    }
+
+    /// Denies one network more. Connections that are there already stay.
+    pub fn deny(&self, network: Network) {
+        let mut lists = self.write();
+        lists.deny = lists.deny.iter().chain([network]).collect();
+    }
+
+    /// Denies one of the [`denied`](AccessList::denied) networks no longer, and says whether it was one of them.
+    pub fn pardon(&self, network: Network) -> bool {
+        let mut lists = self.write();
+        let before = lists.deny.ranges.len();
+        lists.deny.ranges.retain(|range| *range != network.range());
+        lists.deny.ranges.len() < before
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Lists> {
+        self.lists.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,6 +101,11 @@ impl Networks {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
+    }
+
+    /// Each of them that lies within no other.
+    pub fn iter(&self) -> impl Iterator<Item = Network> {
+        self.ranges.iter().map(|&(first, last)| Network::spanning(first, last))
     }
 }
 
@@ -125,6 +155,21 @@ pub struct Network {
 }
 
 impl Network {
+    /// The network with this first and this last address.
+    fn spanning(first: IpAddr, last: IpAddr) -> Network {
+        // The bits that all of its addresses share.
+        let prefix = match (first, last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                (first.to_bits() ^ last.to_bits()).leading_zeros()
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                (first.to_bits() ^ last.to_bits()).leading_zeros()
+            }
+            _ => unreachable!("a range is of one family"),
+        };
+        Network { address: first, prefix: u8::try_from(prefix).expect("at most 128") }
+    }
+
     /// Its first address and its last one.
     fn range(self) -> (IpAddr, IpAddr) {
         match self.address {
@@ -269,6 +314,21 @@ mod tests {
         assert!(!allows("192.0.2.1"));
         list.set(Networks::default(), Networks::default());
         assert!(allows("10.1.2.3"));
+    }
+
+    #[test]
+    fn one_network_is_denied_and_pardoned() {
+        let list = AccessList::default();
+        let denied = || list.denied().iter().map(Network::to_string).collect::<Vec<_>>();
+        list.set(networks("10.1.0.0/16"), Networks::default());
+        for network in ["192.0.2.9", "10.1.2.0/24", "2001:db8::/32", "0.0.0.0/0"] {
+            list.deny(network.parse().unwrap());
+        }
+        assert_eq!(denied(), ["0.0.0.0/0", "2001:db8::/32"]);
+        assert!(list.pardon("0.0.0.0/0".parse().unwrap()));
+        assert!(!list.pardon("2001:db8:1::/48".parse().unwrap()));
+        assert_eq!(denied(), ["2001:db8::/32"]);
+        assert!(list.allows("10.1.2.3".parse().unwrap()));
     }
 
     proptest! {

@@ -3,11 +3,12 @@
 mod error;
 mod plan;
 mod start;
+mod stop;
 mod tables;
 
 use std::any::{Any, TypeId};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use rustc_hash::FxHashMap;
 use shaddock_cluster::{Boot, Engine, Member};
@@ -15,8 +16,9 @@ use shaddock_protocol::Route;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::Operators;
 use crate::component::{Component, DynComponent};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::cron::Clock;
 use crate::error::{Fault, Result};
 use crate::handler::filter::{Around, Filter};
@@ -27,6 +29,9 @@ use crate::tasks::{Tasks, guarded};
 use crate::telemetry::Telemetry;
 
 pub use error::StartError;
+#[cfg(feature = "testing")]
+pub(crate) use plan::InMemory;
+use start::Runner;
 pub use start::Running;
 pub(crate) use tables::Tables;
 pub use tables::TablesError;
@@ -232,6 +237,11 @@ struct Shared {
     tasks: Tasks,
     /// Somebody wants the application to stop; the tasks are stopped in order, and later.
     stopping: CancellationToken,
+    /// Somebody wants the process to end, at once.
+    killed: CancellationToken,
+    /// What the servers are started and stopped by, set once.
+    runner: OnceLock<Weak<Runner>>,
+    operators: Operators,
     telemetry: Telemetry,
     clock: Clock,
     events: broadcast::Sender<AppEvent>,
@@ -301,6 +311,53 @@ impl AppHandle {
     /// Asks the application to stop. Whoever runs it does so in order.
     pub fn stop(&self) {
         self.0.stopping.cancel();
+    }
+
+    /// Starts one more server in this process: an entry of servers.json that does not run yet, or one of
+    /// [`Server::from_json`](crate::config::Server::from_json).
+    ///
+    /// When it returns the others in the cluster know the server, and clients can connect.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::start`], and if a server of this id runs already or the application is stopping.
+    pub async fn add_server(&self, entry: config::Server) -> Result<(), StartError> {
+        self.runner()?.add(entry).await
+    }
+
+    /// Stops one server of this process in order, as [`Running::stop`] does all of them, and says whether
+    /// everything of it ended by itself.
+    ///
+    /// If it is the only one left, the application is asked to stop instead, and this returns at once.
+    ///
+    /// # Errors
+    ///
+    /// If no such server runs in this process.
+    pub async fn stop_server(&self, id: &ServerId) -> Result<bool, StartError> {
+        self.runner()?.stop_one(id).await
+    }
+
+    /// Stops one server of this process in order, and starts it again from the same entry.
+    ///
+    /// # Errors
+    ///
+    /// If no such server runs in this process, and as [`add_server`](AppHandle::add_server).
+    pub async fn restart_server(&self, id: &ServerId) -> Result<(), StartError> {
+        self.runner()?.restart(id).await
+    }
+
+    /// Asks whoever runs the application to end the process at once, with whatever is under way.
+    pub fn kill(&self) {
+        self.0.killed.cancel();
+    }
+
+    fn runner(&self) -> Result<Arc<Runner>, StartError> {
+        let runner = self.0.runner.get().and_then(Weak::upgrade);
+        runner.filter(|_| !self.is_stopping()).ok_or(StartError::Stopping)
+    }
+
+    pub(crate) fn operators(&self) -> &Operators {
+        &self.0.operators
     }
 
     pub(crate) fn telemetry(&self) -> &Telemetry {

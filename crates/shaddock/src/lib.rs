@@ -40,6 +40,7 @@
 //! * `crypto`: messages that clients sign, pomelo's `useCrypto`.
 //! * `testing`: a kit for tests.
 
+pub mod admin;
 mod app;
 mod component;
 mod server;
@@ -82,6 +83,7 @@ pub use ids::{Kind, Member, MemberError, ServerId, SessionId, Uid};
 pub use rpc::{Remote, Rpc};
 pub use server::{Server, ServerHandle};
 pub use session::{BindError, Moved, Session};
+pub use shaddock_cluster::Engine;
 pub use shaddock_macros::remote;
 pub use shaddock_protocol::{Hello, Route};
 pub use shaddock_transport::{AccessList, Forwarding, Network, NetworkError, Networks};

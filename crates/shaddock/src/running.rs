@@ -17,6 +17,7 @@ use shaddock_protocol::{Hello, Incoming, Route};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::admin;
 use crate::app::{AppEvent, AppHandle};
 use crate::channel::Channels;
 use crate::channel::push::{Deliver as _, Pusher};
@@ -78,6 +79,8 @@ pub(crate) struct Core {
     pub(crate) lanes: Arc<Lanes<(ServerId, SessionId)>>,
     /// One for each server that sends one-way calls here.
     pub(crate) oneways: Arc<Lanes<ServerId>>,
+    /// When this run of it began.
+    pub(crate) began: Instant,
     /// How long a request may take.
     pub(crate) patience: Duration,
     /// The route under which the close hook runs.
@@ -348,7 +351,7 @@ impl Core {
         });
     }
 
-    fn call_remote(
+    pub(crate) fn call_remote(
         self: &Arc<Core>,
         from: &Peer,
         service: &str,
@@ -359,6 +362,9 @@ impl Core {
             let fault = Fault::internal(format!("{} has no remote {service}.{method}", self.id));
             std::future::ready(Err(fault)).boxed()
         };
+        if service == admin::SERVICE {
+            return admin::serve(self.clone(), from.clone(), args).boxed();
+        }
         let Some(remote) = self.remotes.get().and_then(|remotes| remotes.get(service)).cloned()
         else {
             return unknown();
@@ -483,6 +489,12 @@ impl Receive for Inbox {
     fn event(&self, event: Event) {
         let core = &self.0;
         match event {
+            // Whoever looks after servers is none: nobody's keys move, and nobody is told.
+            Event::Joined(member)
+            | Event::Changed(member)
+            | Event::Left(member)
+            | Event::Died(member)
+                if member.kind.as_str() == admin::KIND => {}
             Event::Joined(member) => {
                 core.app.saw(&member);
                 core.on_owners(&member.kind, None);

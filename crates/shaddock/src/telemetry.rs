@@ -80,6 +80,23 @@ impl Telemetry {
         page
     }
 
+    /// What one server has counted, by name, with labels beside its own.
+    pub(crate) fn counters(&self, id: &ServerId) -> BTreeMap<String, u64> {
+        let own = Telemetry::server(id);
+        let mut counters = BTreeMap::new();
+        for (name, Family { kind, values }) in &*self.lock() {
+            for (labels, value) in values.iter().filter(|_| *kind == "counter") {
+                let name = match labels.strip_prefix(&own) {
+                    Some("") => (*name).to_owned(),
+                    Some(more) if more.starts_with(',') => format!("{name}{{{}}}", &more[1..]),
+                    _ => continue,
+                };
+                counters.insert(name, value.load(Ordering::Relaxed));
+            }
+        }
+        counters
+    }
+
     /// The label of a server. Neither ids nor reasons hold anything that would have to be escaped.
     fn server(id: &ServerId) -> String {
         format!("server=\"{id}\"")

@@ -33,12 +33,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 use shaddock_client::{Builder, Client, CloseReason, Pushes};
-use shaddock_transport::memory::{MemoryConnector, MemoryWire};
+use shaddock_transport::memory::MemoryWire;
 use tokio::time::timeout;
 
-use crate::app::{App, AppHandle, Running, StartError};
-use crate::config::{Config, Overrides};
-use crate::ids::ServerId;
+use crate::admin::{Credentials, Operator};
+use crate::app::{App, AppHandle, InMemory, Running, StartError};
+use crate::config::{self, Config, Overrides};
 use crate::server::ServerHandle;
 
 pub use shaddock_client as client;
@@ -93,8 +93,9 @@ pub fn app_with(frontends: &[&str], backends: &[&str], toml: &str) -> App {
 /// Each server has a link of its own to the others, so that it can be cut off or killed.
 pub struct TestApp {
     running: Running,
-    doors: HashMap<ServerId, MemoryConnector>,
-    links: HashMap<ServerId, Arc<Memory>>,
+    memory: InMemory,
+    /// Of the servers in servers.json.
+    links: HashMap<String, Arc<Memory>>,
 }
 
 impl TestApp {
@@ -116,8 +117,7 @@ impl TestApp {
     ///
     /// If the application does not start.
     pub async fn try_start(app: App) -> Result<TestApp, StartError> {
-        let (running, doors, links) = app.start_in_memory(&Memory::new()).await?;
-        Ok(TestApp { running, doors, links })
+        TestApp::begin(app, &Memory::new()).await
     }
 
     /// Starts every server, with a link of its own to what `hub` is connected to: one that was made by
@@ -127,10 +127,18 @@ impl TestApp {
     ///
     /// If the application does not start.
     pub async fn start_on(app: App, hub: &Memory) -> TestApp {
-        match app.start_in_memory(hub).await {
-            Ok((running, doors, links)) => TestApp { running, doors, links },
+        match TestApp::begin(app, hub).await {
+            Ok(app) => app,
             Err(error) => panic!("the application does not start: {error}"),
         }
+    }
+
+    async fn begin(app: App, hub: &Memory) -> Result<TestApp, StartError> {
+        let memory = InMemory::new(hub, &app.config().servers);
+        let link = |server: &config::Server| (server.id.clone(), memory.link(&server.id));
+        let links = app.config().servers.iter().map(link).collect();
+        let running = app.start_in_memory(memory.clone()).await?;
+        Ok(TestApp { running, memory, links })
     }
 
     /// The application, as its parts see it.
@@ -176,9 +184,21 @@ impl TestApp {
     ///
     /// If the front-end does not listen.
     pub async fn wire(&self, frontend: &str) -> MemoryWire {
-        let door =
-            self.doors.get(frontend).unwrap_or_else(|| panic!("there is no front-end {frontend}"));
+        let door = self.memory.door(frontend);
+        let door = door.unwrap_or_else(|| panic!("there is no front-end {frontend}"));
         door.connect().await.expect("the front-end listens")
+    }
+
+    /// Somebody who looks after the servers, over a link of their own.
+    ///
+    /// # Panics
+    ///
+    /// If they can't join the cluster.
+    pub async fn operator(&self, username: &str, password: &str) -> Operator {
+        let link = self.memory.link("the operator's");
+        let credentials = Credentials::new(username, password);
+        let cluster = &self.app().config().cluster.name;
+        Operator::join(link, cluster, credentials).await.expect("the cluster can be joined")
     }
 
     /// Cuts a server off from all others. Neither side is told.
@@ -199,13 +219,18 @@ impl TestApp {
         self.link(server).heal();
     }
 
-    /// The link of a server, which can be cut, and parted from that of another.
+    /// The link of a server in servers.json, which can be cut, and parted from that of another.
     ///
     /// # Panics
     ///
     /// If there is none of this id.
     pub fn link(&self, server: &str) -> &Memory {
         self.links.get(server).unwrap_or_else(|| panic!("there is no server {server}"))
+    }
+
+    /// Waits until somebody asks for the end of the process at once.
+    pub async fn killed(&self) {
+        self.running.killed().await;
     }
 
     /// Stops it in order. Says whether everything ended by itself.

@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use anyhow::{Context as _, bail};
-use shaddock::{App, Config, Running};
+use serde::{Deserialize, Serialize};
+use shaddock::{App, Config, Running, ServerHandle};
 use tokio::time::Instant;
 
 use crate::output::say;
+use crate::processes::word;
+use crate::run::Killed;
 use crate::signals::Signals;
 
 /// The ids of the servers to run: those named and those of these kinds; all, if neither is said.
@@ -36,18 +39,30 @@ pub(crate) fn choose(
 }
 
 /// Runs the servers of `app`, and says whether in the end all of them ended by themselves.
-pub(crate) async fn start(begun: Instant, app: App, out: &mut impl Write) -> anyhow::Result<bool> {
+///
+/// One that is `watched` says what there is to say to the process that watches it, and stops with it.
+pub(crate) async fn start(
+    begun: Instant,
+    app: App,
+    watched: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
     let running = app.start().await?;
     // Until here a signal ends the process at once, and nobody was let in who would mind.
     let mut signals = Signals::listen().context("the system does not let us hear its signals")?;
-    for line in summary(&running) {
-        say(out, &line);
+    if watched {
+        signals.listen_to_watcher();
+        word::ready(&summary(&running), out);
+        word::beat(running.app());
+    } else {
+        show(&summary(&running), out);
+        say(out, &format!("ready in {} ms", begun.elapsed().as_millis()));
     }
-    say(out, &format!("ready in {} ms", begun.elapsed().as_millis()));
 
     let reason = tokio::select! {
         signal = signals.next() => signal,
         () = running.stopping() => "the application asked for it",
+        () = running.killed() => return Err(killed(out)),
     };
     let seconds = running.app().config().stop.deadline.as_secs_f64();
     say(
@@ -70,33 +85,56 @@ pub(crate) async fn start(begun: Instant, app: App, out: &mut impl Write) -> any
             say(out, &format!("cut off ({signal})"));
             Ok(false)
         }
+        () = running.killed() => Err(killed(out)),
     }
 }
 
-/// What listens where, a line for each kind of server, and what the application announced.
-fn summary(running: &Running) -> Vec<String> {
+fn killed(out: &mut impl Write) -> anyhow::Error {
+    say(out, &Killed.to_string());
+    Killed.into()
+}
+
+/// What there is to know about servers that have started.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// Each server's kind, and where it listens, or its name.
+    pub(crate) places: Vec<(String, String)>,
+    /// What the application announced.
+    pub(crate) lines: Vec<String>,
+}
+
+fn summary(running: &Running) -> Summary {
     let addresses: HashMap<_, _> = running.addresses().collect();
-    let mut kinds: Vec<(String, Vec<String>)> = Vec::new();
-    for server in running.app().servers() {
-        let kind = server.kind().to_string();
+    let place = |server: ServerHandle| {
         let place = match addresses.get(server.id()) {
             Some(address) => address.to_string(),
             None => server.id().to_string(),
         };
+        (server.kind().to_string(), place)
+    };
+    let mut lines = running.app().announcements();
+    if let Some(address) = running.metrics() {
+        lines.push(format!("the metrics: http://{address}/metrics"));
+    }
+    Summary { places: running.app().servers().into_iter().map(place).collect(), lines }
+}
+
+/// A line for each kind of server, and what was announced.
+pub(crate) fn show(summary: &Summary, out: &mut impl Write) {
+    let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (kind, place) in &summary.places {
         match kinds.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, places)) => places.push(place),
             None => kinds.push((kind, vec![place])),
         }
     }
     let width = kinds.iter().map(|(kind, _)| kind.len()).max().unwrap_or_default();
-    let line =
-        |(kind, places): (String, Vec<String>)| format!("{kind:width$}  {}", places.join(", "));
-    let mut lines: Vec<String> = kinds.into_iter().map(line).collect();
-    lines.extend(running.app().announcements());
-    if let Some(address) = running.metrics() {
-        lines.push(format!("the metrics: http://{address}/metrics"));
+    for (kind, places) in kinds {
+        say(out, &format!("{kind:width$}  {}", places.join(", ")));
     }
-    lines
+    for line in &summary.lines {
+        say(out, line);
+    }
 }
 
 #[cfg(test)]
@@ -132,7 +170,7 @@ mod tests {
     /// What is said of it, and whether it ended well.
     async fn seen(app: App) -> (bool, String) {
         let mut out = Vec::new();
-        let ended_well = start(Instant::now(), app, &mut out).await.unwrap();
+        let ended_well = start(Instant::now(), app, false, &mut out).await.unwrap();
         (ended_well, String::from_utf8(out).unwrap())
     }
 

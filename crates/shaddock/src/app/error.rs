@@ -56,6 +56,21 @@ pub enum StartError {
     /// The directory of uids can't be reached.
     #[error("the directory of uids can't be reached")]
     Directory(#[from] StoreError),
+    /// A server that is to run in this process does already.
+    #[error("{id} runs in this process already")]
+    Runs {
+        /// Which.
+        id: String,
+    },
+    /// No such server runs in this process.
+    #[error("{id} does not run in this process")]
+    NotHere {
+        /// Which.
+        id: ServerId,
+    },
+    /// The application is stopping, or has stopped.
+    #[error("the application is stopping")]
+    Stopping,
     /// A component did not start.
     #[error("the component {name} did not start: {fault}")]
     Component {

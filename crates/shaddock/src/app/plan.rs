@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use rustc_hash::FxHashMap;
 use serde_json::Value;
@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::tables::Tables;
-use super::{App, AppHandle, RouteInfo, Shared, StartError};
+use super::{App, AppHandle, RouteInfo, Shared, StartError, lock};
+use crate::admin::{self, Operators};
 use crate::channel::push::Pusher;
 use crate::channel::{Channel, Channels, OnLost};
 use crate::cluster::{META_HOST, META_PORT};
@@ -59,6 +60,7 @@ pub(super) struct Plan {
 }
 
 /// Where an application runs.
+#[derive(Debug)]
 pub(super) enum Place {
     Sockets,
     /// In tests: to each front-end a way in, to each server a link that can be cut.
@@ -75,11 +77,36 @@ impl Place {
     }
 }
 
-/// The ways into an application in memory.
-#[derive(Default)]
-pub(super) struct InMemory {
-    pub(super) doors: HashMap<ServerId, MemoryConnector>,
-    pub(super) links: HashMap<ServerId, Arc<Memory>>,
+/// The ways into an application in memory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct InMemory {
+    /// Any link, to make more.
+    hub: Arc<Memory>,
+    doors: Arc<Mutex<HashMap<String, MemoryConnector>>>,
+    links: Arc<Mutex<HashMap<String, Arc<Memory>>>>,
+}
+
+#[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "used by the testing kit"))]
+impl InMemory {
+    /// One whose `servers` reach each other over what `hub` is connected to: each has its link from the
+    /// start, so that a seed brings the same weather whatever comes later.
+    pub(crate) fn new(hub: &Memory, servers: &[config::Server]) -> InMemory {
+        let link = |server: &config::Server| (server.id.clone(), hub.connect());
+        let links: HashMap<_, _> = servers.iter().map(link).collect();
+        let hub = links.values().next().cloned().unwrap_or_else(|| hub.connect());
+        InMemory { hub, doors: Arc::default(), links: Arc::new(Mutex::new(links)) }
+    }
+
+    /// The link of a server to the others: always the same one.
+    pub(crate) fn link(&self, server: &str) -> Arc<Memory> {
+        let connect = || self.hub.connect();
+        lock(&self.links).entry(server.to_owned()).or_insert_with(connect).clone()
+    }
+
+    /// The way to the clients' side of a front-end that listens.
+    pub(crate) fn door(&self, frontend: &str) -> Option<MemoryConnector> {
+        lock(&self.doors).get(frontend).cloned()
+    }
 }
 
 /// A front-end that has its address, and lets nobody in yet.
@@ -147,6 +174,11 @@ impl App {
                     server.kind
                 ))
             })?;
+            if server.kind == admin::KIND {
+                return Err(StartError::Mismatch(format!(
+                    "no kind of server can be called {kind:?}: that is what those are called who look after servers"
+                )));
+            }
             if kinds.insert(server.kind.clone(), kind.clone()).is_some() {
                 return Err(StartError::Mismatch(format!(
                     "the application defines servers of kind {kind} twice"
@@ -162,21 +194,25 @@ impl App {
         }
         let entries = chosen(&self.config, self.only.as_deref())?;
         for entry in &self.config.servers {
-            check_entry(entry, &self.servers)?;
+            check_entry(entry, self.servers.iter())?;
         }
         for cron in &self.config.crons {
             check_cron(cron, &self.servers)?;
         }
         let engine = self.engine.unwrap_or_else(|| Memory::new());
+        let tasks = Tasks::root();
         let app = AppHandle(Arc::new(Shared {
+            operators: Operators::new(&self.config, &tasks),
             config: self.config,
             tables,
             kinds,
             frontend_kinds,
             states: self.states,
             on_error: self.on_error,
-            tasks: Tasks::root(),
+            tasks,
             stopping: CancellationToken::new(),
+            killed: CancellationToken::new(),
+            runner: OnceLock::new(),
             telemetry: Telemetry::default(),
             clock,
             events: broadcast::Sender::new(EVENTS),
@@ -219,8 +255,8 @@ impl Plan {
             node.meta.insert(META_PORT.to_owned(), Value::from(port));
         }
         let engine = match place {
-            Place::Memory(InMemory { links, .. }) if links.contains_key(&id) => links[&id].clone(),
-            _ => self.engine.clone(),
+            Place::Memory(memory) => memory.link(&entry.id),
+            Place::Sockets => self.engine.clone(),
         };
         let node = Node::new(engine, node);
         let tasks = self.app.tasks().child();
@@ -275,6 +311,7 @@ impl Plan {
             remotes: OnceLock::new(),
             lanes: Arc::new(Lanes::new(tasks.clone(), config.requests.lane)),
             oneways: Arc::new(Lanes::new(tasks.clone(), ONE_WAY_CALLS)),
+            began: Instant::now(),
             patience: config.requests.deadline,
             close_route: format!("{kind}.session.closed")
                 .parse()
@@ -302,6 +339,11 @@ impl Plan {
     /// Whether there are servers that run elsewhere.
     fn is_part(&self) -> bool {
         self.entries.len() < self.app.config().servers.len()
+    }
+
+    /// Whether an entry that was not in servers.json at the start can be run.
+    pub(super) fn check(&self, entry: &config::Server) -> Result<(), StartError> {
+        check_entry(entry, self.definitions.iter().map(Arc::as_ref))
     }
 
     fn definition(&self, entry: &config::Server) -> Option<&Arc<Server>> {
@@ -340,7 +382,7 @@ impl Plan {
     pub(super) async fn door(
         &self,
         entry: &config::Server,
-        place: &mut Place,
+        place: &Place,
     ) -> Result<Option<FrontDoor>, StartError> {
         if !entry.frontend {
             return Ok(None);
@@ -349,9 +391,7 @@ impl Plan {
         let connector = self.connector(entry, &options)?;
         let listening = if let Place::Memory(memory) = place {
             let (listener, door) = shaddock_transport::memory::listen(MEMORY_CAPACITY);
-            if let Ok(id) = entry.id.parse() {
-                memory.doors.insert(id, door);
-            }
+            lock(&memory.doors).insert(entry.id.clone(), door);
             connector.listen_in(listener)
         } else {
             connector.listen().await.map_err(|source| StartError::Listen {
@@ -428,10 +468,13 @@ fn chosen(config: &Config, only: Option<&[String]>) -> Result<Vec<config::Server
 }
 
 /// Whether the application knows what a server of the configuration is to do.
-fn check_entry(entry: &config::Server, definitions: &[Server]) -> Result<(), StartError> {
+fn check_entry<'a>(
+    entry: &config::Server,
+    definitions: impl Iterator<Item = &'a Server> + Clone,
+) -> Result<(), StartError> {
     let (id, kind) = (&entry.id, &entry.kind);
-    let Some(definition) = definitions.iter().find(|server| server.kind == *kind) else {
-        let kinds: Vec<_> = definitions.iter().map(|server| server.kind.as_str()).collect();
+    let Some(definition) = definitions.clone().find(|server| server.kind == *kind) else {
+        let kinds: Vec<_> = definitions.map(|server| server.kind.as_str()).collect();
         return Err(StartError::Mismatch(format!(
             "servers.json: {id} is of kind {kind}, and the application has only {}",
             kinds.join(", "),

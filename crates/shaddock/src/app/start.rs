@@ -1,25 +1,20 @@
-//! Starting an application, and stopping it in order.
+//! Starting an application, and more servers of it while it runs.
 
-#[cfg(feature = "testing")]
-use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use shaddock_cluster::Node;
-#[cfg(feature = "testing")]
-use shaddock_cluster::memory::Memory;
-#[cfg(feature = "testing")]
-use shaddock_transport::memory::MemoryConnector;
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, interval_at};
 
 #[cfg(feature = "testing")]
 use super::plan::InMemory;
-use super::plan::{FrontDoor, Place, report};
+use super::plan::{FrontDoor, Place, Plan, report};
 use super::{App, AppHandle, StartError, lock};
 use crate::census;
 use crate::component::DynComponent;
+use crate::config;
 use crate::error::Fault;
 use crate::frontend::Premises;
 use crate::ids::ServerId;
@@ -31,30 +26,38 @@ use crate::telemetry;
 /// An application that runs.
 #[derive(Debug)]
 pub struct Running {
-    app: AppHandle,
-    servers: Vec<RunningServer>,
-    components: Vec<Arc<dyn DynComponent>>,
+    pub(super) runner: Arc<Runner>,
     metrics: Option<SocketAddr>,
-    /// The components that have started, in that order.
-    started: Mutex<Vec<Arc<dyn DynComponent>>>,
-    /// What ties the servers into the cluster, and ends when they leave it.
-    links: Tasks,
 }
 
+/// What starts the servers of an application, and stops them.
+pub(super) struct Runner {
+    pub(super) plan: Plan,
+    place: Place,
+    pub(super) servers: Mutex<Vec<Arc<RunningServer>>>,
+    /// The components that have started, in that order.
+    pub(super) started: Mutex<Vec<Started>>,
+    /// What ties the servers into the cluster, and ends when they leave it.
+    links: Tasks,
+    /// One server is added at a time, so that none is added twice.
+    adding: tokio::sync::Mutex<()>,
+}
+
+/// A component that has started, and the server that it is of, if it is not the application's.
+pub(super) type Started = (Option<ServerId>, Arc<dyn DynComponent>);
+
 #[derive(Debug)]
-struct RunningServer {
-    core: Arc<Core>,
-    listening: Tasks,
-    connections: Tasks,
-    lingering: Tasks,
+pub(super) struct RunningServer {
+    pub(super) core: Arc<Core>,
+    pub(super) listening: Tasks,
+    pub(super) connections: Tasks,
+    pub(super) lingering: Tasks,
     components: Vec<Arc<dyn DynComponent>>,
     address: Option<SocketAddr>,
 }
 
-/// An application in memory, the ways to its front-ends, and the link of each server.
-#[cfg(feature = "testing")]
-pub(crate) type InMemoryApp =
-    (Running, HashMap<ServerId, MemoryConnector>, HashMap<ServerId, Arc<Memory>>);
+/// A server that nobody has seen yet, and the address that it took.
+type Prepared = (Arc<RunningServer>, Option<FrontDoor>);
 
 impl App {
     /// Starts the servers of the configuration, or of [`only`](App::only).
@@ -66,77 +69,49 @@ impl App {
     /// If anything is wrong with the configuration, an address is taken, a handler needs what is
     /// not there, or a component does not start.
     pub async fn start(self) -> Result<Running, StartError> {
-        self.start_at(&mut Place::Sockets).await
+        self.start_at(Place::Sockets).await
     }
 
-    /// Starts it in memory: the ways to its front-ends, and the link of each server.
+    /// Starts it in memory.
     #[cfg(feature = "testing")]
-    pub(crate) async fn start_in_memory(self, hub: &Memory) -> Result<InMemoryApp, StartError> {
-        let ids = self.config.servers.iter().filter_map(|entry| entry.id.parse().ok());
-        let links = ids.map(|id| (id, hub.connect())).collect();
-        let mut place = Place::Memory(InMemory { links, doors: HashMap::new() });
-        let running = self.start_at(&mut place).await?;
-        match place {
-            Place::Memory(InMemory { doors, links }) => Ok((running, doors, links)),
-            Place::Sockets => unreachable!("the place was made above"),
-        }
+    pub(crate) async fn start_in_memory(self, memory: InMemory) -> Result<Running, StartError> {
+        self.start_at(Place::Memory(memory)).await
     }
 
-    async fn start_at(self, place: &mut Place) -> Result<Running, StartError> {
+    async fn start_at(self, place: Place) -> Result<Running, StartError> {
         let begun = Instant::now();
         let plan = self.plan(place.clock())?;
         for warning in &plan.app.config().warnings {
             tracing::warn!("{warning}");
         }
-        // All that can go wrong by itself comes first, so that nothing has been seen of us by then.
-        let mut doors = Vec::new();
-        for entry in &plan.entries {
-            doors.push(plan.door(entry, place).await?);
-        }
-        let metrics = plan.listen_metrics(place).await?;
-        let mut missing = Vec::new();
-        let mut servers = Vec::new();
-        for (entry, door) in plan.entries.iter().zip(&doors) {
-            let core = plan.core(entry, place).await?;
-            core.furnish();
-            missing.extend(core.check());
-            let handle = ServerHandle(core.clone());
-            let components = core.definition.components.iter().map(|make| make(&handle)).collect();
-            let address = door.as_ref().and_then(|door| door.listening.address);
-            let [listening, connections, lingering] = std::array::from_fn(|_| core.tasks.child());
-            servers.push(RunningServer {
-                core,
-                listening,
-                connections,
-                lingering,
-                components,
-                address,
-            });
-        }
-        report(missing)?;
-        let app = plan.app.clone();
-        *lock(&app.0.servers) =
-            servers.iter().map(|server| ServerHandle(server.core.clone())).collect();
-        let components = plan.components.clone();
-        let running = Running {
-            app,
-            servers,
-            components,
-            metrics: metrics.as_ref().and_then(|listener| listener.local_addr().ok()),
+        let runner = Arc::new(Runner {
+            plan,
+            place,
+            servers: Mutex::default(),
             started: Mutex::default(),
             links: Tasks::root(),
-        };
-        if let Err(error) = running.open(doors).await {
+            adding: tokio::sync::Mutex::default(),
+        });
+        let app = runner.app();
+        // Set once, here.
+        let _ = app.0.runner.set(Arc::downgrade(&runner));
+        // All that can go wrong by itself comes first, so that nothing has been seen of us by then.
+        let metrics = runner.plan.listen_metrics(&runner.place).await?;
+        let servers = runner.prepare(&runner.plan.entries).await?;
+        let count = servers.len();
+        let address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
+        let running = Running { runner: runner.clone(), metrics: address };
+        if let Err(error) = runner.open(servers, &runner.plan.components).await {
             running.stop().await;
             return Err(error);
         }
         if let Some(listener) = metrics {
-            telemetry::serve(&running.app, listener);
+            telemetry::serve(app, listener);
         }
-        if running.app.config().can_change() {
-            watch_tables(&running.app);
+        if app.config().can_change() {
+            watch_tables(app);
         }
-        tracing::info!(servers = running.servers.len(), elapsed = ?begun.elapsed(), "started");
+        tracing::info!(servers = count, elapsed = ?begun.elapsed(), "started");
         Ok(running)
     }
 }
@@ -144,12 +119,13 @@ impl App {
 impl Running {
     /// The application, as its parts see it.
     pub fn app(&self) -> &AppHandle {
-        &self.app
+        self.runner.app()
     }
 
     /// Where the front-ends of this process listen.
-    pub fn addresses(&self) -> impl Iterator<Item = (&ServerId, SocketAddr)> {
-        self.servers.iter().filter_map(|server| Some((&server.core.id, server.address?)))
+    pub fn addresses(&self) -> impl Iterator<Item = (ServerId, SocketAddr)> {
+        let servers = lock(&self.runner.servers).clone();
+        servers.into_iter().filter_map(|server| Some((server.core.id.clone(), server.address?)))
     }
 
     /// Where `/metrics` and `/health` are.
@@ -159,89 +135,124 @@ impl Running {
 
     /// Resolves when somebody asks the application to stop. Then call [`stop`](Running::stop).
     pub async fn stopping(&self) {
-        self.app.0.stopping.cancelled().await;
+        self.app().0.stopping.cancelled().await;
     }
 
-    /// Stops in order: front-ends with all that their clients have under way, back-ends, components
-    /// in reverse, and at last the link to the others. Says whether everything ended by itself.
-    ///
-    /// What has not ended when the deadline of `[stop]` has passed is not waited for, and ends with the
-    /// runtime at the latest. A fifth of that time is kept for components, however long clients take.
-    pub async fn stop(&self) -> bool {
-        self.app.stop();
-        let whole = self.app.config().stop.deadline;
-        let end = Instant::now() + whole;
-        let left = || end.saturating_duration_since(Instant::now());
-        let left_for_servers = || left().saturating_sub(whole / 5);
-        let started = std::mem::take(&mut *lock(&self.started));
-        for component in &started {
-            let _ = timeout(left_for_servers(), component.before_stop(&self.app)).await;
+    /// Resolves when somebody asks for the end of the process at once: see [`AppHandle::kill`].
+    pub async fn killed(&self) {
+        self.app().0.killed.cancelled().await;
+    }
+}
+
+impl Runner {
+    pub(super) fn app(&self) -> &AppHandle {
+        &self.plan.app
+    }
+
+    /// Starts one more server.
+    pub(super) async fn add(&self, entry: config::Server) -> Result<(), StartError> {
+        let _adding = self.adding.lock().await;
+        self.plan.check(&entry)?;
+        if lock(&self.servers).iter().any(|server| server.core.entry.id == entry.id) {
+            return Err(StartError::Runs { id: entry.id });
         }
-        let is_front = |server: &&RunningServer| server.core.frontend.is_some();
-        let (front, back): (Vec<_>, Vec<_>) = self.servers.iter().partition(is_front);
-        let mut clean = true;
-        for server in &self.servers {
-            clean &= server.core.timetable.tasks.finish(left_for_servers()).await;
+        let prepared = self.prepare(&[entry]).await?;
+        let servers: Vec<_> = prepared.iter().map(|(server, _)| server.clone()).collect();
+        let opened = self.open(prepared, &[]).await;
+        for server in servers {
+            // A stop that began meanwhile may have passed it by.
+            let stops = self.app().is_stopping();
+            if opened.is_err() || stops {
+                self.take(&server.core.id);
+                self.finish(&server).await;
+            }
+            if stops {
+                return opened.and(Err(StartError::Stopping));
+            }
+            if opened.is_ok() {
+                tracing::info!(server = %server.core.id, "a server was added");
+            }
         }
-        front.iter().for_each(|server| server.node().set_leaving());
-        for server in &front {
-            clean &= server.listening.finish(left_for_servers()).await;
+        opened
+    }
+
+    /// Takes the addresses, and makes the servers.
+    async fn prepare(&self, entries: &[config::Server]) -> Result<Vec<Prepared>, StartError> {
+        let mut doors = Vec::new();
+        for entry in entries {
+            doors.push(self.plan.door(entry, &self.place).await?);
         }
-        let connections = front.iter().map(|server| server.connections.finish(left_for_servers()));
-        clean &= join_all(connections).await.into_iter().all(|ended| ended);
-        for server in &front {
-            clean &= server.lingering.finish(left_for_servers()).await;
+        let mut missing = Vec::new();
+        let mut servers = Vec::new();
+        for (entry, door) in entries.iter().zip(doors) {
+            let core = self.plan.core(entry, &self.place).await?;
+            core.furnish();
+            missing.extend(core.check());
+            let handle = ServerHandle(core.clone());
+            let components = core.definition.components.iter().map(|make| make(&handle)).collect();
+            let address = door.as_ref().and_then(|door| door.listening.address);
+            let [listening, connections, lingering] = std::array::from_fn(|_| core.tasks.child());
+            let server =
+                RunningServer { core, listening, connections, lingering, components, address };
+            servers.push((Arc::new(server), door));
         }
-        back.iter().for_each(|server| server.node().set_leaving());
-        for server in front.into_iter().chain(back) {
-            clean &= server.core.tasks.finish(left_for_servers()).await;
-        }
-        for component in started.iter().rev() {
-            let _ = timeout(left(), component.stop(&self.app)).await;
-        }
-        clean &= self.app.tasks().finish(left()).await;
-        for server in &self.servers {
-            let _ = timeout(left().max(LAST_WORD), server.node().leave()).await;
-        }
-        // A server holds the application, and would be held by it for ever.
-        lock(&self.app.0.servers).clear();
-        clean
+        report(missing)?;
+        Ok(servers)
     }
 
     /// Components first, then into the cluster, then the doors.
-    async fn open(&self, doors: Vec<Option<FrontDoor>>) -> Result<(), StartError> {
+    async fn open(
+        &self,
+        servers: Vec<Prepared>,
+        components: &[Arc<dyn DynComponent>],
+    ) -> Result<(), StartError> {
+        let app = self.app();
+        let (servers, doors): (Vec<_>, Vec<_>) = servers.into_iter().unzip();
+        for server in &servers {
+            lock(&self.servers).push(server.clone());
+            lock(&app.0.servers).push(ServerHandle(server.core.clone()));
+        }
         let failed = |component: &dyn DynComponent, fault| StartError::Component {
             name: component.name(),
             fault,
         };
-        let components =
-            self.components.iter().chain(self.servers.iter().flat_map(|server| &server.components));
-        for component in components {
-            component.start(&self.app).await.map_err(|fault| failed(&**component, fault))?;
-            lock(&self.started).push(component.clone());
+        let of_application = components.iter().map(|component| (None, component.clone()));
+        let of_servers = servers.iter().flat_map(|server| {
+            let own = server.components.iter();
+            own.map(|component| (Some(server.core.id.clone()), component.clone()))
+        });
+        let components: Vec<Started> = of_application.chain(of_servers).collect();
+        for one in &components {
+            one.1.start(app).await.map_err(|fault| failed(&*one.1, fault))?;
+            lock(&self.started).push(one.clone());
         }
-        for server in &self.servers {
+        for server in &servers {
             let inbox = Arc::new(Inbox(server.core.clone()));
             let entered = server.node().enter(inbox, |work| self.links.run("link", work)).await;
             entered.map_err(|source| StartError::Join { id: server.core.id.clone(), source })?;
         }
-        for server in &self.servers {
+        for server in &servers {
             server.core.know_owners();
             census::take(&server.core);
         }
-        for (server, door) in self.servers.iter().zip(doors) {
+        for (server, door) in servers.iter().zip(doors) {
             if let Some(door) = door {
                 server.open(door);
             }
         }
-        let started = lock(&self.started).clone();
-        for component in &started {
-            component.after_start(&self.app).await.map_err(|fault| failed(&**component, fault))?;
+        for (_, component) in &components {
+            component.after_start(app).await.map_err(|fault| failed(&**component, fault))?;
         }
-        for server in &self.servers {
+        for server in &servers {
             ServerHandle(server.core.clone()).crons().start();
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("servers", &lock(&self.servers)).finish_non_exhaustive()
     }
 }
 
@@ -286,7 +297,7 @@ impl RunningServer {
         });
     }
 
-    fn node(&self) -> &Node {
+    pub(super) fn node(&self) -> &Node {
         self.core.router.caller().node()
     }
 }
@@ -295,7 +306,7 @@ impl RunningServer {
 fn watch_tables(app: &AppHandle) {
     let watched = app.clone();
     app.tasks().spawn("tables", async move |stop| {
-        // They were read a moment ago.
+        // They have only just been read.
         let mut tick = interval_at(Instant::now() + FILE_CHECK, FILE_CHECK);
         // What is wrong with them, to say it once.
         let mut known = None;
@@ -323,6 +334,3 @@ fn watch_tables(app: &AppHandle) {
 
 /// How often files that may change are looked at.
 const FILE_CHECK: Duration = Duration::from_secs(2);
-
-/// How long leaving the cluster may take even when the deadline has passed.
-const LAST_WORD: Duration = Duration::from_millis(100);

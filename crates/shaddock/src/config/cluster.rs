@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
+use super::files::{Files, Sources};
 use super::options::seconds_or_none;
-use super::{ConfigError, Secret};
+use super::{ConfigError, Overrides, Secret};
 
 /// `[cluster]`: how servers in different processes find each other.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -77,6 +78,24 @@ impl Default for Cluster {
 }
 
 impl Cluster {
+    /// Reads `[cluster]` alone, of the shaddock.toml in `folder` if there is one: for programs that run no
+    /// servers. The environment is chosen as by [`Config::load`](super::Config::load).
+    ///
+    /// # Errors
+    ///
+    /// If anything in that file or the overrides is wrong.
+    pub fn load(
+        folder: impl AsRef<Path>,
+        environment: Option<&str>,
+        overrides: &Overrides,
+    ) -> Result<Cluster, ConfigError> {
+        let (folder, environment) = (folder.as_ref(), super::environment(environment));
+        let files = Files::Folder(folder);
+        let sources = Sources { files, environment: &environment, warnings: Vec::new() };
+        let (_, options) = super::options(&sources, overrides)?;
+        options.cluster.resolve(folder)
+    }
+
     /// Checks what belongs together; paths are relative to `folder`.
     pub(super) fn resolve(mut self, folder: &Path) -> Result<Cluster, ConfigError> {
         let error = |reason: &str| {

@@ -143,13 +143,10 @@ impl Config {
         environment: Option<&str>,
         overrides: &Overrides,
     ) -> Result<Self, ConfigError> {
-        let environment = choose_environment(environment, |name| std::env::var(name).ok());
+        let environment = self::environment(environment);
         let mut sources = Sources { files, environment: &environment, warnings: Vec::new() };
 
-        let mut layers = overrides.apply(read_toml(&sources)?)?;
-        let options: Options = layers.clone().try_into().map_err(|error: toml::de::Error| {
-            ConfigError::invalid("shaddock.toml", suggest::explain(error.message()))
-        })?;
+        let (mut layers, options) = self::options(&sources, overrides)?;
         // There are secrets in it, which nobody should see who has a configuration formatted.
         layers.remove("cluster");
         let folder = match files {
@@ -231,6 +228,22 @@ impl Config {
             None => Ok(Some(tables)),
         }
     }
+}
+
+/// `shaddock.toml` with the overrides.
+fn options(
+    sources: &Sources<'_>,
+    overrides: &Overrides,
+) -> Result<(toml::Table, Options), ConfigError> {
+    let layers = overrides.apply(read_toml(sources)?)?;
+    let options = layers.clone().try_into().map_err(|error: toml::de::Error| {
+        ConfigError::invalid("shaddock.toml", suggest::explain(error.message()))
+    })?;
+    Ok((layers, options))
+}
+
+fn environment(explicit: Option<&str>) -> String {
+    choose_environment(explicit, |name| std::env::var(name).ok())
 }
 
 fn choose_environment(explicit: Option<&str>, var: impl Fn(&str) -> Option<String>) -> String {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::entry::Entry;
 use super::files::Sources;
 use super::{ConfigError, Server};
+use crate::admin;
 use crate::cron::{Job, Schedule};
 
 /// `master.json`, and each stand-by master of `masterha.json`.
@@ -118,7 +119,7 @@ pub(super) fn admin_users(sources: &mut Sources<'_>) -> Result<Vec<AdminUser>, C
     let Some(json) = sources.optional_json("adminUser.json")? else {
         return Ok(Vec::new());
     };
-    let mut users = Vec::new();
+    let (mut users, mut plain) = (Vec::new(), Vec::new());
     let mut names = HashSet::new();
     for entry in Entry::list(&json.file, "", json.value)? {
         let user = AdminUser {
@@ -130,7 +131,24 @@ pub(super) fn admin_users(sources: &mut Sources<'_>) -> Result<Vec<AdminUser>, C
         if !names.insert(user.username.clone()) {
             return Err(entry.error(format!("the username `{}` is given twice", user.username)));
         }
+        match admin::check_hash(user.password.expose()) {
+            Ok(true) => {}
+            Ok(false) => plain.push(user.username.clone()),
+            Err(error) => {
+                return Err(
+                    entry.error(format!("`password` begins as a hash, and is none: {error}"))
+                );
+            }
+        }
         users.push(user);
+    }
+    if sources.environment != "development" && !plain.is_empty() {
+        sources.warnings.push(format!(
+            "{}: not hashed, which is for development alone, and so let nobody in: the passwords of {}; \
+             `hash-password` makes hashes",
+            json.file,
+            plain.join(", "),
+        ));
     }
     Ok(users)
 }

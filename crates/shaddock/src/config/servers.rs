@@ -38,6 +38,24 @@ pub struct Server {
 }
 
 impl Server {
+    /// Reads an entry as servers.json has them that is not in it, for a server that is added while others run.
+    ///
+    /// # Errors
+    ///
+    /// If it could not stand in servers.json, or stands for several servers.
+    pub fn from_json(kind: &str, entry: Map<String, Value>) -> Result<Server, ConfigError> {
+        let mut entry = Entry { place: "a new server".to_owned(), map: entry };
+        check_name(kind).map_err(|reason| entry.error(format!("its kind {reason}")))?;
+        if entry.map.contains_key("clusterCount") {
+            return Err(
+                entry.error("`clusterCount` is for servers.json: servers are added one by one")
+            );
+        }
+        let id = entry.name("id")?;
+        entry.place = format!("a new server, {id}");
+        server(entry, id, kind, &mut Vec::new())
+    }
+
     /// The address that clients are told: `clientHost`, else `host`.
     pub fn public_host(&self) -> &str {
         self.client_host.as_deref().unwrap_or(&self.host)

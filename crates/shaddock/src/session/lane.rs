@@ -57,6 +57,12 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
         Ok(())
     }
 
+    /// The lanes that have work, and the jobs that wait in them.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let lanes = self.lock();
+        (lanes.len(), lanes.values().map(VecDeque::len).sum())
+    }
+
     fn next(&self, key: &K) -> Option<Job> {
         let mut lanes = self.lock();
         let next = lanes.get_mut(key)?.pop_front();

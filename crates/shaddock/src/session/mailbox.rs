@@ -137,6 +137,12 @@ impl Mailbox {
         }
     }
 
+    /// How many frames are left, and their bytes.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.frames.len(), state.bytes)
+    }
+
     /// Gives back what the queue has grown by, if nothing is in it.
     pub(crate) fn shrink(&self) {
         let mut state = self.lock();

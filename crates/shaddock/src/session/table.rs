@@ -69,6 +69,11 @@ impl SessionTable {
         self.read().by_id.len()
     }
 
+    /// How many uids sessions are bound to.
+    pub(crate) fn count_uids(&self) -> usize {
+        self.read().by_uid.len()
+    }
+
     /// Calls `visit` with each of `ids` that is here, under one lock: it must be quick.
     pub(crate) fn visit(
         &self,

@@ -28,6 +28,8 @@ mod socketio;
 
 mod components;
 mod crons;
+mod operators;
+mod servers;
 mod sockets;
 mod start;
 mod stop;

@@ -3,6 +3,7 @@
 mod chaos;
 mod faults;
 mod login;
+mod processes;
 mod room;
 
 use chat::messages::Users;

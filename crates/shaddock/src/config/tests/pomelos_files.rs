@@ -330,6 +330,14 @@ fn what_pomelo_passes_over_in_tables_is_a_warning_with_file_and_line() {
 }
 
 #[test]
+fn a_password_that_begins_as_a_hash_is_one() {
+    let users = r#"[{"id": 1, "username": "py", "password": "$argon2id$v=19$m=", "level": 1}]"#;
+    let error = error(&[("servers.json", SERVERS), ("adminUser.json", users)]);
+    let wanted = "built-in adminUser.json: [0]: `password` begins as a hash, and is none: ";
+    assert!(error.starts_with(wanted), "{error}");
+}
+
+#[test]
 fn passwords_and_tokens_do_not_show() {
     let users = r#"[{"id": 1, "username": "py", "password": "xyzzy", "level": 1}]"#;
     let config = with(&[("servers.json", SERVERS), ("adminUser.json", users)]);

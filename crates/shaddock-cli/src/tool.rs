@@ -1,0 +1,92 @@
+//! The command `shaddock`: what is done with a running cluster without its application.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use shaddock::config::{Cluster, Overrides};
+use tokio::runtime::Builder;
+
+use crate::log;
+use crate::operate::{self, arguments::Login, arguments::Operate};
+use crate::run::end;
+
+/// Looks after the servers of a cluster.
+#[derive(Debug, Parser)]
+#[command(name = "shaddock", version, subcommand_help_heading = "Commands")]
+struct Arguments {
+    /// The brokers of the cluster, such as nats://10.0.0.5:4222; commas in between
+    #[arg(long, global = true, value_name = "URLS")]
+    cluster: Option<String>,
+    /// What the cluster is called [default: as [cluster] of shaddock.toml says, else shaddock]
+    #[arg(long, global = true, value_name = "NAME")]
+    name: Option<String>,
+    /// The folder of a shaddock.toml, for its [cluster] [default: ./config, if there is one in it]
+    #[arg(long, global = true, value_name = "DIR")]
+    config: Option<PathBuf>,
+    /// The environment, for the shaddock.toml of its own [default: $SHADDOCK_ENV, $NODE_ENV, development]
+    #[arg(long, global = true, value_name = "NAME")]
+    env: Option<String>,
+    /// What to log [default: $RUST_LOG, warn]
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+    #[command(flatten)]
+    login: Login,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Operate(Operate),
+    /// Make the hash of a password for adminUser.json
+    HashPassword,
+}
+
+/// Does what the command line says, as the program `shaddock`.
+pub fn run() -> ExitCode {
+    end(obey(Arguments::parse()))
+}
+
+fn obey(arguments: Arguments) -> anyhow::Result<bool> {
+    let out = &mut io::stdout();
+    let Command::Operate(command) = arguments.command else {
+        return operate::hash(out);
+    };
+    log::write_to_stderr(log::filter(arguments.log.as_deref(), "warn")?);
+    let mut overrides = Overrides::from_env();
+    for (key, value) in [("cluster.urls", arguments.cluster), ("cluster.name", arguments.name)] {
+        if let Some(value) = value {
+            overrides = overrides.set(key, &value);
+        }
+    }
+    let folder = arguments.config.unwrap_or_else(|| "config".into());
+    let cluster = Cluster::load(folder, arguments.env.as_deref(), &overrides)?;
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("tokio's runtime can't be made")?;
+    let done = runtime.block_on(operate::connect(cluster, &arguments.login, command, out));
+    runtime.shutdown_background();
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_with_servers_is_said_as_to_an_application() {
+        let line = "shaddock stop --all --cluster nats://a --name mine --user py";
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        assert_eq!(arguments.name.as_deref(), Some("mine"));
+        assert_eq!(arguments.login.user, "py");
+        assert!(matches!(arguments.command, Command::Operate(Operate::Stop(chosen)) if chosen.all));
+        assert!(
+            Arguments::try_parse_from(["shaddock", "stop"]).is_err(),
+            "all servers are stopped on purpose only"
+        );
+        assert!(Arguments::try_parse_from(["shaddock", "start"]).is_err());
+    }
+}

@@ -1,0 +1,151 @@
+//! Stopping in order: an application, or one server of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
+
+use super::start::{Runner, Running, RunningServer};
+use super::{StartError, lock};
+use crate::ids::ServerId;
+
+/// How long leaving the cluster may take even when the deadline has passed.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
+impl Running {
+    /// Stops in order: front-ends with all that their clients have under way, back-ends, components
+    /// in reverse, and at last the link to the others. Says whether everything ended by itself.
+    ///
+    /// What has not ended when the deadline of `[stop]` has passed is not waited for, and ends with the
+    /// runtime at the latest. A fifth of that time is kept for components, however long clients take.
+    pub async fn stop(&self) -> bool {
+        let (runner, app) = (&*self.runner, self.app());
+        app.stop();
+        let time = runner.time();
+        let servers = lock(&runner.servers).clone();
+        let started = std::mem::take(&mut *lock(&runner.started));
+        for (_, component) in &started {
+            let _ = timeout(time.for_servers(), component.before_stop(app)).await;
+        }
+        let is_front = |server: &&RunningServer| server.core.frontend.is_some();
+        let servers = servers.iter().map(|server| &**server);
+        let (front, back): (Vec<_>, Vec<_>) = servers.partition(is_front);
+        let mut clean = true;
+        for server in front.iter().chain(&back) {
+            clean &= server.core.timetable.tasks.finish(time.for_servers()).await;
+        }
+        front.iter().for_each(|server| server.node().set_leaving());
+        for server in &front {
+            clean &= server.listening.finish(time.for_servers()).await;
+        }
+        let connections = front.iter().map(|server| server.connections.finish(time.for_servers()));
+        clean &= join_all(connections).await.into_iter().all(|ended| ended);
+        for server in &front {
+            clean &= server.lingering.finish(time.for_servers()).await;
+        }
+        back.iter().for_each(|server| server.node().set_leaving());
+        for server in front.iter().chain(&back) {
+            clean &= server.core.tasks.finish(time.for_servers()).await;
+        }
+        for (_, component) in started.iter().rev() {
+            let _ = timeout(time.left(), component.stop(app)).await;
+        }
+        clean &= app.tasks().finish(time.left()).await;
+        for server in front.into_iter().chain(back) {
+            let _ = timeout(time.left().max(LAST_WORD), server.node().leave()).await;
+        }
+        // A server holds the application, and would be held by it for ever.
+        lock(&runner.servers).clear();
+        lock(&app.0.servers).clear();
+        clean
+    }
+}
+
+impl Runner {
+    /// Stops one server. The last one is left to whoever stops the application.
+    pub(super) async fn stop_one(&self, id: &ServerId) -> Result<bool, StartError> {
+        let is_the_last = match lock(&self.servers).as_slice() {
+            [server] => server.core.id == *id,
+            _ => false,
+        };
+        if is_the_last {
+            self.app().stop();
+            return Ok(true);
+        }
+        let server = self.take(id).ok_or_else(|| StartError::NotHere { id: id.clone() })?;
+        Ok(self.finish(&server).await)
+    }
+
+    /// Stops one server, and starts it again.
+    pub(super) async fn restart(&self, id: &ServerId) -> Result<(), StartError> {
+        let server = self.take(id).ok_or_else(|| StartError::NotHere { id: id.clone() })?;
+        let entry = server.core.entry.clone();
+        self.finish(&server).await;
+        drop(server);
+        let added = self.add(entry).await;
+        if lock(&self.servers).is_empty() {
+            // Nothing is left to run.
+            self.app().stop();
+        }
+        added
+    }
+
+    /// From now on this server is in the hands of whoever took it.
+    pub(super) fn take(&self, id: &ServerId) -> Option<Arc<RunningServer>> {
+        let mut servers = lock(&self.servers);
+        let at = servers.iter().position(|server| server.core.id == *id)?;
+        lock(&self.app().0.servers).retain(|server| server.id() != id);
+        Some(servers.remove(at))
+    }
+
+    /// Stops a server that was taken, and says whether everything of it ended by itself.
+    pub(super) async fn finish(&self, server: &RunningServer) -> bool {
+        let (app, core, time) = (self.app(), &server.core, self.time());
+        let components = {
+            let mut started = lock(&self.started);
+            let (own, others): (Vec<_>, Vec<_>) = std::mem::take(&mut *started)
+                .into_iter()
+                .partition(|(owner, _)| owner.as_ref() == Some(&core.id));
+            *started = others;
+            own
+        };
+        for (_, component) in &components {
+            let _ = timeout(time.for_servers(), component.before_stop(app)).await;
+        }
+        let mut clean = core.timetable.tasks.finish(time.for_servers()).await;
+        server.node().set_leaving();
+        clean &= server.listening.finish(time.for_servers()).await;
+        clean &= server.connections.finish(time.for_servers()).await;
+        clean &= server.lingering.finish(time.for_servers()).await;
+        clean &= core.tasks.finish(time.for_servers()).await;
+        for (_, component) in components.iter().rev() {
+            let _ = timeout(time.left(), component.stop(app)).await;
+        }
+        let _ = timeout(time.left().max(LAST_WORD), server.node().leave()).await;
+        tracing::info!(server = %core.id, clean, "a server was stopped");
+        clean
+    }
+
+    /// The time that a stop has, from now on.
+    fn time(&self) -> Time {
+        let whole = self.app().config().stop.deadline;
+        Time { end: Instant::now() + whole, for_components: whole / 5 }
+    }
+}
+
+/// How long a stop may take yet.
+struct Time {
+    end: Instant,
+    for_components: Duration,
+}
+
+impl Time {
+    fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    fn for_servers(&self) -> Duration {
+        self.left().saturating_sub(self.for_components)
+    }
+}
