@@ -56,6 +56,8 @@
 //! The command `shaddock` does the same with a cluster that runs, without its application: `shaddock list --cluster
 //! nats://HOST:4222 --name CLUSTER`.
 //!
+//! The command `shaddock init NAME` makes a new project: a gate, a connector, a back-end, a page and a test.
+//!
 //! The configuration is the folder of `--config`, else `./config` if a servers.json is in it, else
 //! the one built in. `--env`, `--set KEY=VALUE` and variables like `SHADDOCK__FRONTEND__HEARTBEAT`
 //! change what it says; see [`shaddock::config`]. The log goes to stderr, by the filter of `--log`,
@@ -76,6 +78,7 @@ mod arguments;
 mod cluster;
 mod commands;
 mod configuration;
+mod init;
 mod log;
 mod operate;
 mod output;

@@ -1,7 +1,7 @@
-//! The command `shaddock`: what is done with a running cluster without its application.
+//! The command `shaddock`: what is done without an application.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -9,11 +9,12 @@ use clap::{Parser, Subcommand};
 use shaddock::config::{Cluster, Overrides};
 use tokio::runtime::Builder;
 
+use crate::init::{self, Init};
 use crate::log;
 use crate::operate::{self, arguments::Login, arguments::Operate};
 use crate::run::end;
 
-/// Looks after the servers of a cluster.
+/// Makes a new project, and looks after the servers of a cluster.
 #[derive(Debug, Parser)]
 #[command(name = "shaddock", version, subcommand_help_heading = "Commands")]
 struct Arguments {
@@ -40,6 +41,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a new project: a gate, a connector, a back-end, a page and a test
+    Init(Init),
     #[command(flatten)]
     Operate(Operate),
     /// Make the hash of a password for adminUser.json
@@ -53,8 +56,10 @@ pub fn run() -> ExitCode {
 
 fn obey(arguments: Arguments) -> anyhow::Result<bool> {
     let out = &mut io::stdout();
-    let Command::Operate(command) = arguments.command else {
-        return operate::hash(out);
+    let command = match arguments.command {
+        Command::Init(project) => return init::init(&project, Path::new("."), out).map(|()| true),
+        Command::HashPassword => return operate::hash(out),
+        Command::Operate(command) => command,
     };
     log::write_to_stderr(log::filter(arguments.log.as_deref(), "warn")?);
     let mut overrides = Overrides::from_env();

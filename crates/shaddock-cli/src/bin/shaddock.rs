@@ -1,4 +1,4 @@
-//! Looks after the servers of a Shaddock cluster, whatever their application.
+//! Makes a project that runs on Shaddock, and looks after the servers of a cluster, whatever their application.
 
 use std::process::ExitCode;
 

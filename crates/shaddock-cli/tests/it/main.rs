@@ -1,0 +1,3 @@
+//! The command `shaddock` as one types it.
+
+mod init;
