@@ -1,5 +1,6 @@
 //! One connection to the brokers, as an engine.
 
+use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,11 +13,15 @@ use shaddock_cluster::{
 };
 use tokio::sync::watch;
 use tokio::task::unconstrained;
+use tokio::time::{Duration, Instant, sleep};
 
 use crate::connect::{connect, plain, round_trip};
 use crate::feed::Merged;
 use crate::options::Options;
 use crate::store::Bucket;
+
+/// Between tries to open a store.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// One connection to the brokers of a cluster, for all servers of a process.
 ///
@@ -25,20 +30,24 @@ pub struct Nats {
     client: Arc<Client>,
     link: watch::Sender<Link>,
     replicas: usize,
+    /// Until when what is not there yet is waited for.
+    patient: Instant,
 }
 
 impl Nats {
     /// Connects to a broker.
     ///
-    /// While none can be reached this waits, as long as [`Options::wait`] says.
+    /// While none can be reached this waits, as long as [`Options::wait`] says. So do stores that are opened in that
+    /// time, for brokers that have just been started take seconds to agree on who keeps what.
     ///
     /// # Errors
     ///
     /// When none was there in time; at once when one does not let us in, or what the options say can't be used.
     pub async fn connect(options: Options) -> Result<Arc<Nats>, EngineError> {
+        let patient = Instant::now() + options.wait;
         let link = watch::Sender::new(Link::Up);
         let client = connect(&options, link.clone()).await?;
-        Ok(Arc::new(Nats { client, link, replicas: options.replicas }))
+        Ok(Arc::new(Nats { client, link, replicas: options.replicas, patient }))
     }
 
     fn is_up(&self) -> bool {
@@ -104,9 +113,24 @@ impl Engine for Nats {
     fn store(&self, name: &str) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>> {
         let name = name.to_owned();
         Box::pin(async move {
-            let client = Arc::clone(&self.client);
-            let bucket = Bucket::open(client, &name, self.replicas, self.link.subscribe()).await?;
-            Ok(Arc::new(bucket) as Arc<dyn Store>)
+            let mut said = String::new();
+            loop {
+                let (client, link) = (Arc::clone(&self.client), self.link.subscribe());
+                let error = match Bucket::open(client, &name, self.replicas, link).await {
+                    Ok(bucket) => return Ok(Arc::new(bucket) as Arc<dyn Store>),
+                    Err(error) => error,
+                };
+                let may_be_later = matches!(error, StoreError::Unreachable(_));
+                if !may_be_later || self.patient <= Instant::now() {
+                    return Err(error);
+                }
+                let reason = error.source().map(ToString::to_string).unwrap_or_default();
+                if said != reason {
+                    tracing::warn!(store = %name, %reason, "a store can't be opened yet: trying again");
+                    said = reason;
+                }
+                sleep(AGAIN).await;
+            }
         })
     }
 

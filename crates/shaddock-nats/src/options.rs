@@ -17,7 +17,7 @@ pub struct Options {
     pub login: Login,
     /// Whom to believe that it is a broker, and what to show it.
     pub tls: Tls,
-    /// How long to try at the start when no broker can be reached. Zero is once.
+    /// How long to try at the start when no broker can be reached or can keep a store. Zero is once.
     pub wait: Duration,
     /// On how many brokers of a cluster a store that is made anew is kept: 1, 3 or 5.
     pub replicas: usize,

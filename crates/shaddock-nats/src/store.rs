@@ -21,8 +21,8 @@ use shaddock_cluster::{
     BoxFuture, Change, ClusterName, EngineError, Entry, Link, Source, Store, StoreError, Watch,
     check_key,
 };
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use crate::connect::{ANSWER, plain};
 
@@ -37,6 +37,9 @@ const PURGED: &str = "PURGE";
 const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 const TTL: &str = "Nats-TTL";
 
+/// Between two attempts to make a stream anew.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The revision of a key that has no value and no mark.
 const NONE: u64 = 0;
 
@@ -49,6 +52,14 @@ pub(crate) struct Bucket {
     /// What stands before a key in its subject.
     prefix: String,
     link: watch::Receiver<Link>,
+    remade: Mutex<Remade>,
+}
+
+/// When somebody last tried to make a stream anew, and when it was there then.
+#[derive(Default)]
+struct Remade {
+    attempt: Option<Instant>,
+    success: Option<Instant>,
 }
 
 /// What is there of a key.
@@ -86,7 +97,7 @@ impl Bucket {
         let context = ContextBuilder::new().timeout(ANSWER).build(Client::clone(&client));
         let stream = within(&link, make(&context, &config)).await?;
         let prefix = format!("$KV.{name}.");
-        Ok(Bucket { client, context, stream, config, prefix, link })
+        Ok(Bucket { client, context, stream, config, prefix, link, remade: Mutex::default() })
     }
 
     /// Writes to a key whose last revision is this one.
@@ -132,19 +143,21 @@ impl Bucket {
 
     async fn last(&self, key: &str) -> Result<Option<Last>, StoreError> {
         let subject = format!("{}{key}", self.prefix);
-        let message = match self.stream.get_last_raw_message_by_subject(&subject).await {
-            Ok(message) => message,
-            Err(error) => {
-                return match error.kind() {
-                    LastRawMessageErrorKind::NoMessageFound => Ok(None),
-                    LastRawMessageErrorKind::JetStream(reason)
-                        if reason.error_code() == ErrorCode::STREAM_NOT_FOUND =>
-                    {
-                        self.make_anew().await?;
-                        Ok(None)
-                    }
-                    _ => Err(unreachable(&error)),
-                };
+        let mut made_anew = false;
+        let message = loop {
+            let error = match self.stream.get_last_raw_message_by_subject(&subject).await {
+                Ok(message) => break message,
+                Err(error) => error,
+            };
+            match error.kind() {
+                LastRawMessageErrorKind::NoMessageFound => return Ok(None),
+                LastRawMessageErrorKind::JetStream(reason)
+                    if reason.error_code() == ErrorCode::STREAM_NOT_FOUND && !made_anew =>
+                {
+                    made_anew = true;
+                    self.make_anew().await?;
+                }
+                _ => return Err(unreachable(&error)),
             }
         };
         Ok(Some(if is_mark(&message.headers) {
@@ -154,9 +167,23 @@ impl Bucket {
         }))
     }
 
+    /// Makes the stream anew, if it is gone. It may only have no leader at the moment, which looks the same: so this
+    /// is for one at a time and not too often, or brokers that look for a leader would have nothing else to do.
     async fn make_anew(&self) -> Result<(), StoreError> {
-        tracing::warn!(stream = %self.config.name, "a store is gone, and made anew");
-        make(&self.context, &self.config).await?;
+        let asked = Instant::now();
+        let mut last = self.remade.lock().await;
+        if last.success.is_some_and(|success| asked <= success) {
+            return Ok(());
+        }
+        if let Some(attempt) = last.attempt {
+            sleep_until(attempt + AGAIN).await;
+        }
+        last.attempt = Some(Instant::now());
+        let stream = make(&self.context, &self.config).await?;
+        last.success = Some(Instant::now());
+        if stream.cached_info().state.last_sequence == 0 {
+            tracing::warn!(stream = %self.config.name, "a store was gone, and is made anew");
+        }
         Ok(())
     }
 

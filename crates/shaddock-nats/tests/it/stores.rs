@@ -4,7 +4,8 @@ use std::error::Error as _;
 use std::fs;
 
 use shaddock_cluster::{Directory, Engine as _, Link, StoreError};
-use shaddock_nats::Nats;
+use shaddock_nats::{Nats, Options};
+use tokio::time::Duration;
 
 use crate::broker::{self, Broker};
 
@@ -19,6 +20,34 @@ async fn without_jetstream_that_is_what_is_said() {
     assert!(matches!(error, StoreError::Unreachable(_)), "{error:?}");
     let why = error.source().unwrap().to_string();
     assert!(why.starts_with("the broker has no JetStream"), "{why}");
+}
+
+#[tokio::test]
+async fn brokers_that_have_not_found_each_other_yet_are_waited_for() {
+    if !broker::is_there() {
+        return;
+    }
+    // One of three, of which two have to be there.
+    let settings = |name, routes: &str| {
+        format!(
+            "server_name: {name}\njetstream {{ store_dir: STORE }}\ncluster {{ name: test, listen: \"127.0.0.1:-1\", routes: [{routes}] }}"
+        )
+    };
+    let nobody = "\"nats://127.0.0.1:1\", \"nats://127.0.0.1:2\"";
+    let mut first = Broker::with(&settings("first", nobody));
+    let impatient = Nats::connect(first.options()).await.unwrap();
+    impatient.store("logins").await.unwrap_err();
+
+    let patient = Options { wait: Duration::from_secs(60), ..first.options() };
+    let engine = Nats::connect(patient).await.unwrap();
+    let route = format!("\"nats://127.0.0.1:{}\", \"nats://127.0.0.1:2\"", first.cluster_port());
+    // It has to be asked before there is anybody who could answer.
+    let second = async {
+        tokio::task::yield_now().await;
+        Broker::with(&settings("second", &route))
+    };
+    let (opened, _second) = tokio::join!(engine.store("logins"), second);
+    opened.unwrap();
 }
 
 #[tokio::test]
