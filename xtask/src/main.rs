@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask faults`.
 
 mod plan;
 mod run;
@@ -12,9 +12,11 @@ use workspace::Workspace;
 
 const USAGE: &str = "\
 Usage: cargo xtask test [--quick]
+       cargo xtask faults [--faults N] [--seed N] [--each]
 
   test          run every test there is, and stop at the first that fails
-  test --quick  only what needs Rust alone and no release build";
+  test --quick  only what needs Rust alone and no release build
+  faults        kill, freeze and cut off parts of the chat while 200 people talk";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["test"] => test(Scope::All),
         ["test", "--quick"] => test(Scope::Quick),
+        ["faults", ref options @ ..] => faults(options),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -40,4 +43,10 @@ fn test(scope: Scope) -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
     let missing = tools::look(scope)?;
     run::run(plan::steps(&workspace, scope, &missing), &missing)
+}
+
+fn faults(options: &[&str]) -> anyhow::Result<()> {
+    let workspace = Workspace::find()?;
+    let missing = tools::look_for(|tool| plan::FOR_FAULTS.contains(&tool))?;
+    run::run(vec![plan::faults(&workspace, options)], &missing)
 }

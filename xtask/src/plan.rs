@@ -94,11 +94,32 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
             .env("TOUR_BIN", target.join("release/examples/tour"))
             .env("PICTURES", target.join("pictures"));
         steps.push(Step::new("end to end", [npm(&e2e, "ci"), test]));
+        if !missing.has("nats-server") {
+            let mut test = npm(&e2e, "test:cluster");
+            test.env("CHAT_BIN", &chat)
+                .env("CHAT_CLUSTER", "1")
+                .env("PICTURES", target.join("pictures-cluster"));
+            steps.push(Step::new("end to end, in many processes", [test]));
+        }
+    }
+    if !FOR_FAULTS.iter().any(|tool| missing.has(tool)) {
+        steps.push(faults(workspace, &["--each"]));
     }
     if !missing.has("cargo-deny") {
         steps.push(Step::new("licences and advisories", [cargo("deny --workspace check")]));
     }
     steps
+}
+
+/// What [`faults`] needs.
+pub(crate) const FOR_FAULTS: &[&str] = &["nats-server", "network namespaces"];
+
+/// Parts of the chat are killed, frozen and cut off, as `options` of `e2e/faults` have it.
+pub(crate) fn faults(workspace: &Workspace, options: &[&str]) -> Step {
+    let Workspace { root, target, .. } = workspace;
+    let mut check = cargo(root, "run --release -p faults -- --logs");
+    check.arg(target.join("faults")).args(options).env("CHAT_BIN", target.join("release/chat"));
+    Step::new("faults", [cargo(root, "build --release -p chat"), check])
 }
 
 /// What runs over NATS once more, with a newer broker than Debian's: PyPI has one as a program, ready to run.

@@ -74,6 +74,16 @@ const TOOLS: &[Tool] = &[
         is_there: || answers("systemd-analyze", &["--version"]),
     },
     Tool {
+        name: "network namespaces",
+        purpose: "the chat while its parts die, freeze and are cut off",
+        hint: "apt-get install iproute2 util-linux, and be root or one who may `unshare --user`",
+        is_required: true,
+        is_there: || {
+            let make = "unshare --net true || unshare --user --map-root-user --net true";
+            answers("ip", &["-V"]) && answers("sh", &["-c", make])
+        },
+    },
+    Tool {
         name: "chromium",
         purpose: "the tests of the page",
         hint: "apt-get install chromium, or set CHROMIUM to the path of one",
@@ -122,9 +132,18 @@ impl Missing {
 ///
 /// With `CI` set, if anything is missing that must be there.
 pub(crate) fn look(scope: Scope) -> anyhow::Result<Missing> {
+    look_for(|tool| scope == Scope::All || tool == "c++")
+}
+
+/// Looks for the tools that are `needed`, by their names.
+///
+/// # Errors
+///
+/// As [`look`].
+pub(crate) fn look_for(needed: impl Fn(&str) -> bool) -> anyhow::Result<Missing> {
     let is_strict = env::var_os("CI").is_some_and(|value| !value.is_empty());
-    let needed = |tool: &&Tool| scope == Scope::All || tool.name == "c++";
-    let missing = Missing(TOOLS.iter().filter(needed).filter(|tool| !(tool.is_there)()).collect());
+    let is_missing = |tool: &&Tool| needed(tool.name) && !(tool.is_there)();
+    let missing = Missing(TOOLS.iter().filter(is_missing).collect());
     missing.tell();
     if is_strict && missing.0.iter().any(|tool| tool.is_required) {
         bail!("with CI set, nothing may be left out");
