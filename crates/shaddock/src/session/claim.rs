@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use shaddock_cluster::{Claim, ClaimError};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::mailbox::Order;
 use super::record::{Frontend, Record};
@@ -22,6 +22,9 @@ const LOOKS: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(2
 
 /// Between two questions to a directory that does not answer.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// For how long a session's messages wait until it is known whether the session has its uid still.
+const PROMPTLY: Duration = Duration::from_secs(1);
 
 /// What a client is told whose uid another session was given while its front-end was taken for dead.
 const REPLACED: &str = "logged in elsewhere";
@@ -160,8 +163,10 @@ impl Record {
 
     /// Finds out whether the uid is still this session's, after a time in which others took its front-end for
     /// dead. A session that has lost it is kicked; while the directory can't be reached it stays.
+    ///
+    /// The session's messages wait for this, so it goes on without them when it takes long.
     pub(crate) async fn confirm(self: Arc<Record>) {
-        if self.confirmed().await {
+        if timeout(PROMPTLY, self.confirmed()).await == Ok(true) {
             return;
         }
         let tasks = self.frontend.tasks.clone();

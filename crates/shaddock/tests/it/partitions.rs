@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shaddock::testing::client::CloseReason;
-use shaddock::testing::{self, TestApp, TestClient};
+use shaddock::testing::{self, Chaos, Memory, TestApp, TestClient};
 use shaddock::{
     BindError, Channel, Channels, Cluster, Fault, Member, Moved, Msg, Result, Rpc, Server,
     ServerHandle, Session,
@@ -98,13 +98,22 @@ async fn kick(cluster: Cluster, Msg(uid): Msg<String>) -> Result<()> {
     cluster.kick(&uid, Some("out"))
 }
 
+async fn ping() -> Result<()> {
+    Ok(())
+}
+
 async fn start_with(toml: &str) -> TestApp {
     start_of(2, toml).await
 }
 
 async fn start_of(chats: usize, toml: &str) -> TestApp {
+    start_on(&Memory::new(), chats, toml).await
+}
+
+async fn start_on(hub: &Memory, chats: usize, toml: &str) -> TestApp {
     let connector =
-        Server::frontend("connector").on("a.enter", enter).on_close(leave).on_moved("chat", follow);
+        Server::frontend("connector").on("a.enter", enter).on("a.ping", ping).on_close(leave);
+    let connector = connector.on_moved("chat", follow);
     let chat = Server::backend("chat")
         .route_by(|session| session.get("room"))
         .on("a.say", say)
@@ -113,7 +122,7 @@ async fn start_of(chats: usize, toml: &str) -> TestApp {
         .remote(RoomRemote::serve(|server: &ServerHandle| Rooms(server.channels())))
         .on_lost_member(lost);
     let app = testing::app_with(&["connector*3"], &[&format!("chat*{chats}")], toml);
-    let app = TestApp::start(app.server(connector).server(chat)).await;
+    let app = TestApp::start_on(app.server(connector).server(chat), hub).await;
     // By then every server knows that it knows all others.
     sleep(Duration::from_secs(5)).await;
     app
@@ -418,4 +427,25 @@ async fn who_lost_its_uid_for_a_while_is_kicked() {
     assert_eq!(first.closed().await, CloseReason::Kicked(Some("logged in elsewhere".to_owned())));
     sleep(Duration::from_secs(15)).await;
     assert_eq!(inside(&app, "lobby"), [""; 0]);
+}
+
+/// The directory takes a quarter of a minute for an answer: whoever waits for it waits without those who ask.
+#[tokio::test(start_paused = true)]
+async fn requests_do_not_wait_for_a_directory_that_is_slow() {
+    let weather =
+        |seconds| Chaos { delay: Duration::ZERO..Duration::from_secs(seconds), loss: 0.0 };
+    let hub = Memory::chaotic(1, weather(0));
+    let app = start_on(&hub, 2, "").await;
+    let py = enter_at(&app, "connector-1", "py", "lobby").await;
+    app.cut("connector-1");
+    sleep(Duration::from_secs(5)).await;
+    hub.change(weather(15));
+    app.heal("connector-1");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(60) {
+        let asked = Instant::now();
+        assert_eq!(py.request("connector.a.ping", "").await, json!({}));
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+        sleep(Duration::from_millis(100)).await;
+    }
 }
