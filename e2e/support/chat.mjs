@@ -11,6 +11,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Broker, program as natsServer } from './broker.mjs';
@@ -69,7 +70,7 @@ class Chat {
     const chat = new Chat();
     if (cluster) {
       chat.#broker = await Broker.start();
-      for (const id of SERVERS) chat.#spawn(program, ['start', id, '--cluster', chat.#broker.url]);
+      await Promise.all(SERVERS.map((id) => chat.#spawnReady(program, ['start', id, '--cluster', chat.#broker.url])));
     } else {
       chat.#spawn(program, []);
     }
@@ -87,9 +88,20 @@ class Chat {
   #spawn(program, line) {
     // From a directory without a config, so that the one built in is used.
     const env = { RUST_LOG: 'error', ...process.env };
-    const own = spawn(program, line, { cwd: tmpdir(), env, stdio: ['ignore', 'inherit', 'inherit'] });
+    const own = spawn(program, line, { cwd: tmpdir(), env, stdio: ['ignore', 'pipe', 'inherit'] });
+    own.stdout.pipe(process.stdout);
     process.once('exit', () => own.kill('SIGKILL'));
     this.#processes.push({ own, exited: once(own, 'exit') });
+    return own;
+  }
+
+  /** Resolves when it says that it is ready, which no port tells of a back-end. */
+  async #spawnReady(program, line) {
+    const own = this.#spawn(program, line);
+    for await (const said of createInterface({ input: own.stdout })) {
+      if (said.startsWith('ready in')) return;
+    }
+    assert.fail(`the chat ended before it was ready: ${line.join(' ')}`);
   }
 
   /** Whether it is ours to stop. */

@@ -49,7 +49,7 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
             [cargo("clippy --workspace --all-targets --all-features -- -D warnings")],
         ),
         Step::new("documentation", [documentation(root)]),
-        Step::new("tests", [cargo("test --workspace --all-features")]),
+        Step::new("tests", [cargo("test --workspace --all-features --no-fail-fast")]),
         Step::new(
             "each feature alone",
             workspace.features.iter().map(|(package, feature)| match feature {

@@ -79,7 +79,8 @@ const TOOLS: &[Tool] = &[
         hint: "apt-get install iproute2 util-linux, and be root or one who may `unshare --user`",
         is_required: true,
         is_there: || {
-            let make = "unshare --net true || unshare --user --map-root-user --net true";
+            let make = "unshare --net --pid --fork --mount-proc true \
+                || unshare --user --map-root-user --net --pid --fork --mount-proc true";
             answers("ip", &["-V"]) && answers("sh", &["-c", make])
         },
     },

@@ -25,8 +25,8 @@ const ECHO: Duration = Duration::from_millis(1_500);
 /// What was on its way when a fault came.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
-/// More than a program held when all was new, MiB: as much again, or this.
-const MEMORY: u64 = 64;
+/// More than a program held when all was new, MiB: half as much again, or this.
+const MEMORY: u64 = 24;
 
 /// Looks at the chat and those who use it.
 #[derive(Debug)]
@@ -192,13 +192,17 @@ impl Checker {
         let tries =
             connectors.flat_map(|place| (0..self.crowd.rooms).map(move |room| (place, room)));
         let try_it = async |(place, room): (&'static Place, usize)| {
-            let name = self.crowd.ledger().those_in(room).pop_first()?;
+            let (name, stay) = self.crowd.ledger().somebody_in(room)?;
             let entered = enter_at(place, &name, room).await;
-            Some((format!("{name} of room{room} at {}", place.name), entered))
+            let is_in = self.crowd.ledger().stays(&name, stay);
+            Some((format!("{name} of room{room} at {}", place.name), is_in, entered))
         };
-        for (who, entered) in join_all(tries.map(try_it)).await.into_iter().flatten() {
+        for (who, is_in, entered) in join_all(tries.map(try_it)).await.into_iter().flatten() {
             match entered {
-                Ok(_) => tally.wrong.push(format!("{who} is in and could come in again")),
+                Ok(_) if is_in => {
+                    tally.wrong.push(format!("{who} is in and could come in again"));
+                }
+                Ok(_) => tally.unwell.push(format!("{who} has lost the connection meanwhile")),
                 Err(error) if error.to_string().contains("\"error\":true") => {}
                 Err(error) => tally.unwell.push(format!("{who} can't try to come in: {error:#}")),
             }
@@ -208,7 +212,7 @@ impl Checker {
     fn remember_too_much(&self) -> anyhow::Result<Option<String>> {
         let memory = self.town.memory()?;
         let is_much =
-            memory.iter().zip(&self.memory).any(|(now, then)| then + MEMORY.max(*then) < *now);
+            memory.iter().zip(&self.memory).any(|(now, then)| then + MEMORY.max(*then / 2) < *now);
         Ok(is_much.then(|| {
             format!("memory in MiB was {}; it is {}", self.shown(&self.memory), self.shown(&memory))
         }))

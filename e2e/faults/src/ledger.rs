@@ -193,6 +193,19 @@ impl Ledger {
         here.map(|person| person.name.clone()).collect()
     }
 
+    /// Somebody who is in `room`, and the number of their stay.
+    pub(crate) fn somebody_in(&self, room: usize) -> Option<(String, usize)> {
+        let mut people = self.people.iter();
+        let found = people.find(|person| person.room == room && person.is_here())?;
+        Some((found.name.clone(), found.stays.len()))
+    }
+
+    /// Whether the stay of `name` with this number goes on.
+    pub(crate) fn stays(&self, name: &str, number: usize) -> bool {
+        let mut people = self.people.iter();
+        people.any(|person| person.name == name && person.stays.len() == number && person.is_here())
+    }
+
     /// Who has not had a word accepted since then.
     pub(crate) fn silent_since(&self, since: Instant) -> Vec<&str> {
         let has_spoken = |who: usize| {
@@ -205,13 +218,15 @@ impl Ledger {
         people.filter(|(who, _)| !has_spoken(*who)).map(|(_, person)| &*person.name).collect()
     }
 
-    /// Closes the account of all that was said up to `until`, and forgets it. That must be long enough ago.
+    /// Closes the account of all that was said and answered up to `until`, and forgets it. That must be long enough
+    /// ago for everybody to have heard it.
     pub(crate) fn account(&mut self, until: Instant) -> Account {
         let mut account = Account::default();
         let all = std::mem::take(&mut self.words);
         let (due, later) = all.into_iter().partition(|((by, _), word)| {
-            let is_over = word.end.is_some() || self.people[*by].stays[word.stay].until.is_some();
-            word.at < until && is_over
+            let answered = word.end.as_ref().map(|(at, _)| *at);
+            let left = self.people[*by].stays[word.stay].until.as_ref().map(|(at, _)| *at);
+            answered.or(left).is_some_and(|end| end < until)
         });
         self.words = later;
         for ((by, number), word) in due {
@@ -368,6 +383,7 @@ mod tests {
         assert_eq!(ledger.waiting_since(now + SECOND), ["bo"]);
         assert_eq!(ledger.silent_since(now), ["py", "al", "bo"]);
         ledger.ended(2, number, now + SECOND, End::Refused);
-        assert_eq!(sorts(&mut ledger, now + SECOND), [(Sort::Refused, "bo".to_owned())]);
+        assert_eq!(sorts(&mut ledger, now + SECOND), [], "it may not have been heard yet");
+        assert_eq!(sorts(&mut ledger, now + 2 * SECOND), [(Sort::Refused, "bo".to_owned())]);
     }
 }

@@ -25,6 +25,9 @@ use check::Checker;
 use crowd::Crowd;
 use town::Town;
 
+/// Says of a folder that it may be emptied.
+const OURS: &str = ".faults";
+
 /// Set where the namespaces are our own.
 const INSIDE: &str = "SHADDOCK_FAULTS_INSIDE";
 
@@ -48,7 +51,7 @@ struct Arguments {
     /// People who talk, ten in a room
     #[arg(long, default_value_t = 200, value_name = "N")]
     people: usize,
-    /// Where the programs' logs go
+    /// The folder for the programs' logs, which is emptied if it was this before
     #[arg(long, value_name = "DIR")]
     logs: PathBuf,
 }
@@ -126,11 +129,14 @@ async fn check(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The folder, with nothing in it.
+/// The folder, with nothing in it. What others have put into it is not ours to remove.
 fn fresh(folder: &Path) -> anyhow::Result<PathBuf> {
-    if folder.exists() {
+    if folder.join(OURS).exists() {
         fs::remove_dir_all(folder)?;
     }
     fs::create_dir_all(folder)?;
+    let is_empty = fs::read_dir(folder)?.next().is_none();
+    ensure!(is_empty, "{} has something in it: choose another folder", folder.display());
+    fs::write(folder.join(OURS), "")?;
     Ok(folder.canonicalize()?)
 }

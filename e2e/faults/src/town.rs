@@ -146,7 +146,8 @@ fn write_config(folder: &Path) -> anyhow::Result<PathBuf> {
         .context("the chat's shaddock.toml")?;
     fs::write(
         config.join("shaddock.toml"),
-        format!("{toml}\n[cluster]\nreplicas = 3\n[requests]\ndeadline = {DEADLINE}\n"),
+        // Brokers of 2.9 may take most of a minute to agree on where they keep things.
+        format!("{toml}\n[cluster]\nreplicas = 3\nwait = 90\n[requests]\ndeadline = {DEADLINE}\n"),
     )?;
     Ok(config)
 }
