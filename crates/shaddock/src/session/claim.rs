@@ -164,31 +164,40 @@ impl Record {
     /// Finds out whether the uid is still this session's, after a time in which others took its front-end for
     /// dead. A session that has lost it is kicked; while the directory can't be reached it stays.
     ///
-    /// The session's messages wait for this, so it goes on without them when it takes long.
+    /// The session's messages wait for this, so it ends without the answer when that takes long.
     pub(crate) async fn confirm(self: Arc<Record>) {
-        if timeout(PROMPTLY, self.confirmed()).await == Ok(true) {
+        if self.doubts.fetch_add(1, Ordering::AcqRel) != 0 {
+            // Whoever is at it looks once more.
             return;
         }
+        let (sure, is_sure) = oneshot::channel::<()>();
         let tasks = self.frontend.tasks.clone();
         tasks.spawn("claim", async move |stop| {
-            while stop.run_until_cancelled(sleep(AGAIN)).await.is_some() {
-                if self.confirmed().await {
-                    return;
-                }
-            }
+            stop.run_until_cancelled(self.dispel_doubts()).await;
+            drop(sure);
         });
+        let _ = timeout(PROMPTLY, is_sure).await;
     }
 
-    /// Whether it is certain now, one way or the other.
-    async fn confirmed(&self) -> bool {
-        match self.standing().await {
-            Standing::Ours => true,
-            Standing::Lost => {
-                tracing::info!(server = %self.frontend.id, session = %self.id, "another session was given the uid of this one");
-                self.mailbox.order(Order::Kick(Some(REPLACED.to_owned())));
-                true
+    /// Asks the directory until it has said how things are, later than whatever gave rise to doubt.
+    async fn dispel_doubts(&self) {
+        loop {
+            let doubts = self.doubts.load(Ordering::Acquire);
+            match self.standing().await {
+                Standing::Unknown => {
+                    sleep(AGAIN).await;
+                    continue;
+                }
+                Standing::Ours => {}
+                Standing::Lost => {
+                    tracing::info!(server = %self.frontend.id, session = %self.id, "another session was given the uid of this one");
+                    self.mailbox.order(Order::Kick(Some(REPLACED.to_owned())));
+                }
             }
-            Standing::Unknown => false,
+            let (now, none) = (Ordering::AcqRel, Ordering::Acquire);
+            if self.doubts.compare_exchange(doubts, 0, now, none).is_ok() {
+                return;
+            }
         }
     }
 

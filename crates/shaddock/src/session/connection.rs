@@ -480,9 +480,6 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
         }
         for order in collected.orders {
             match order {
-                // One that has not begun yet is for all who have asked until then.
-                Order::Confirm
-                    if self.first.iter().any(|errand| matches!(errand, Errand::Confirm)) => {}
                 Order::Confirm => self.first.push_back(Errand::Confirm),
                 Order::Moved(moved) => self.first.push_back(Errand::Follow(moved)),
                 Order::Kick(reason) => {

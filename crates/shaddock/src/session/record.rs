@@ -85,6 +85,8 @@ pub(crate) struct Record {
     forwarded: AtomicUsize,
     /// How often it claimed a uid.
     pub(super) attempts: AtomicU32,
+    /// Reasons to doubt that its uid is still its own, which are being looked into.
+    pub(super) doubts: AtomicU32,
 }
 
 #[derive(Default)]
@@ -114,6 +116,7 @@ impl Record {
             state: Mutex::default(),
             forwarded: AtomicUsize::new(0),
             attempts: AtomicU32::new(0),
+            doubts: AtomicU32::new(0),
         }
     }
 

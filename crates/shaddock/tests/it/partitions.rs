@@ -98,6 +98,10 @@ async fn kick(cluster: Cluster, Msg(uid): Msg<String>) -> Result<()> {
     cluster.kick(&uid, Some("out"))
 }
 
+async fn login(session: Session, Msg(uid): Msg<String>) -> Result<()> {
+    Ok(session.bind_unique(uid).await?)
+}
+
 async fn ping() -> Result<()> {
     Ok(())
 }
@@ -107,13 +111,8 @@ async fn start_with(toml: &str) -> TestApp {
 }
 
 async fn start_of(chats: usize, toml: &str) -> TestApp {
-    start_on(&Memory::new(), chats, toml).await
-}
-
-async fn start_on(hub: &Memory, chats: usize, toml: &str) -> TestApp {
     let connector =
-        Server::frontend("connector").on("a.enter", enter).on("a.ping", ping).on_close(leave);
-    let connector = connector.on_moved("chat", follow);
+        Server::frontend("connector").on("a.enter", enter).on_close(leave).on_moved("chat", follow);
     let chat = Server::backend("chat")
         .route_by(|session| session.get("room"))
         .on("a.say", say)
@@ -122,7 +121,7 @@ async fn start_on(hub: &Memory, chats: usize, toml: &str) -> TestApp {
         .remote(RoomRemote::serve(|server: &ServerHandle| Rooms(server.channels())))
         .on_lost_member(lost);
     let app = testing::app_with(&["connector*3"], &[&format!("chat*{chats}")], toml);
-    let app = TestApp::start_on(app.server(connector).server(chat), hub).await;
+    let app = TestApp::start(app.server(connector).server(chat)).await;
     // By then every server knows that it knows all others.
     sleep(Duration::from_secs(5)).await;
     app
@@ -429,14 +428,19 @@ async fn who_lost_its_uid_for_a_while_is_kicked() {
     assert_eq!(inside(&app, "lobby"), [""; 0]);
 }
 
-/// The directory takes a quarter of a minute for an answer: whoever waits for it waits without those who ask.
+/// The directory takes a quarter of a minute for an answer, and servers come and go: whoever waits for that waits without
+/// those who ask.
 #[tokio::test(start_paused = true)]
 async fn requests_do_not_wait_for_a_directory_that_is_slow() {
     let weather =
         |seconds| Chaos { delay: Duration::ZERO..Duration::from_secs(seconds), loss: 0.0 };
     let hub = Memory::chaotic(1, weather(0));
-    let app = start_on(&hub, 2, "").await;
-    let py = enter_at(&app, "connector-1", "py", "lobby").await;
+    let connector = Server::frontend("connector").on("a.login", login).on("a.ping", ping);
+    let app = testing::app_with(&["connector*5"], &[], "").server(connector);
+    let app = TestApp::start_on(app, &hub).await;
+    sleep(Duration::from_secs(5)).await;
+    let py = app.connect("connector-1").await;
+    assert_eq!(py.request("connector.a.login", "py").await, json!({}));
     app.cut("connector-1");
     sleep(Duration::from_secs(5)).await;
     hub.change(weather(15));
