@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Boot, Peer};
 
 const VERSION: u8 = 1;
-const FIXED: usize = 40;
+const FIXED: usize = 48;
 
 /// The longest head that this version writes.
 pub(crate) const HEAD: usize = FIXED + 2 * (1 + 64);
@@ -62,20 +62,45 @@ impl Met {
     pub(crate) const FIRST: Met = Met { ours: 1, theirs: 1 };
 }
 
+/// Where a frame stands among all that one server sends to another: what is less was sent before.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    met: (u32, u32),
+    number: u64,
+}
+
+impl Place {
+    /// The place `number`, from 1 on, since the two met like this.
+    pub(crate) fn new(met: Met, number: u64) -> Place {
+        Place { met: (met.ours, met.theirs), number }
+    }
+
+    /// The one after this.
+    pub(crate) fn next(self) -> Place {
+        Place { number: self.number + 1, ..self }
+    }
+
+    /// How the two had met.
+    pub(crate) fn met(self) -> Met {
+        let (ours, theirs) = self.met;
+        Met { ours, theirs }
+    }
+}
+
 /// A frame that came in. The sender's id and kind are as yet unchecked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) what: What,
     pub(crate) from: Boot,
     pub(crate) to: Boot,
-    pub(crate) met: Met,
+    pub(crate) place: Place,
     pub(crate) id: Bytes,
     pub(crate) kind: Bytes,
     pub(crate) payload: Bytes,
 }
 
 /// Writes a frame; the one place where a payload is copied.
-pub(crate) fn encode(from: &Peer, to: Boot, met: Met, what: What, payload: &[u8]) -> Bytes {
+pub(crate) fn encode(from: &Peer, to: Boot, place: Place, what: What, payload: &[u8]) -> Bytes {
     let (id, kind) = (from.id.as_str().as_bytes(), from.kind.as_str().as_bytes());
     let head = FIXED + 2 + id.len() + kind.len();
     let (code, number, word) = match what {
@@ -93,8 +118,9 @@ pub(crate) fn encode(from: &Peer, to: Boot, met: Met, what: What, payload: &[u8]
     buf.put_u64(to.bits());
     buf.put_u64(number);
     buf.put_u32(word);
-    buf.put_u32(met.ours);
-    buf.put_u32(met.theirs);
+    buf.put_u32(place.met.0);
+    buf.put_u32(place.met.1);
+    buf.put_u64(place.number);
     for name in [id, kind] {
         buf.put_u8(u8::try_from(name.len()).expect("names have at most 64 bytes"));
         buf.put_slice(name);
@@ -118,7 +144,8 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Frame, FrameError> {
     let (from, to, number) =
         (take_u64(&mut numbers)?, take_u64(&mut numbers)?, take_u64(&mut numbers)?);
     let word = take_u32(&mut numbers)?;
-    let met = Met { ours: take_u32(&mut numbers)?, theirs: take_u32(&mut numbers)? };
+    let met = (take_u32(&mut numbers)?, take_u32(&mut numbers)?);
+    let place = Place { met, number: take_u64(&mut numbers)? };
     let what = match (code, word) {
         (1, left) => What::Call { number, left },
         (2, _) => What::Cast { seq: number },
@@ -133,7 +160,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Frame, FrameError> {
         what,
         from: Boot::from_bits(from),
         to: Boot::from_bits(to),
-        met,
+        place,
         id: take_name(&mut names)?,
         kind: take_name(&mut names)?,
         payload: bytes.slice(length..),
@@ -200,10 +227,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(what in any_what(), to: u64, ours: u32, theirs: u32, payload: Vec<u8>) {
-            let met = Met { ours, theirs };
-            let frame = decode(&encode(&peer(), Boot::from_bits(to), met, what, &payload)).unwrap();
-            prop_assert_eq!((frame.what, frame.met), (what, met));
+        fn what_is_encoded_is_decoded(what in any_what(), to: u64, met: (u32, u32), number: u64, payload: Vec<u8>) {
+            let place = Place { met, number };
+            let frame = decode(&encode(&peer(), Boot::from_bits(to), place, what, &payload)).unwrap();
+            prop_assert_eq!((frame.what, frame.place), (what, place));
             prop_assert_eq!((frame.from.bits(), frame.to.bits()), (7, to));
             prop_assert_eq!((&frame.id[..], &frame.kind[..]), (&b"chat-1"[..], &b"chat"[..]));
             prop_assert_eq!(&frame.payload[..], &payload[..]);
@@ -215,8 +242,8 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_or_changed_frame_does_no_harm(cut in 0..60usize, at in 0..60usize, byte: u8) {
-            let frame = encode(&peer(), Boot::from_bits(1), Met::FIRST, What::Cast { seq: 1 }, b"hello");
+        fn a_cut_or_changed_frame_does_no_harm(cut in 0..70usize, at in 0..70usize, byte: u8) {
+            let frame = encode(&peer(), Boot::from_bits(1), Place::default(), What::Cast { seq: 1 }, b"hello");
             let mut changed = frame[..frame.len().min(cut)].to_vec();
             if let Some(there) = changed.get_mut(at) {
                 *there = byte;
@@ -228,7 +255,7 @@ mod tests {
     #[test]
     fn fields_of_a_later_version_are_skipped() {
         let frame =
-            encode(&peer(), Boot::from_bits(1), Met::FIRST, What::Cast { seq: 3 }, b"hello");
+            encode(&peer(), Boot::from_bits(1), Place::default(), What::Cast { seq: 3 }, b"hello");
         let head = usize::from(frame[3]);
         let mut longer = frame.to_vec();
         longer.splice(head..head, *b"more");

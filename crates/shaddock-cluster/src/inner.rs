@@ -10,7 +10,7 @@ use crate::calls::{Calls, Then};
 use crate::config::{Config, Timings};
 use crate::engine::{Back, Engine, PublishError, Subject};
 use crate::error::{CallError, CallFailure, CastError, CastFailure};
-use crate::frame::{self, Met, What};
+use crate::frame::{self, Met, Place, What};
 use crate::ids::{Boot, ClusterName, Peer, ServerId};
 use crate::members::{Line, Member, Members, Meta, State};
 use crate::roster::{Beat, Bye, Greeting};
@@ -72,12 +72,32 @@ impl Inner {
         inner
     }
 
+    /// Puts a frame on its way, behind all that went out on this line before. `what` it is may depend on how many casts
+    /// those were.
+    pub(crate) fn send(
+        &self,
+        line: &Line,
+        what: impl FnOnce(u64) -> What,
+        payload: &[u8],
+        back: Option<Back<'_>>,
+    ) -> Result<(), PublishError> {
+        let mut sent = line.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let (place, what) = (sent.place.next(), what(sent.casts));
+        self.publish(&line.subject, line.boot, place, what, payload, back)?;
+        // What was refused here has taken nobody's place, or it would be missed there.
+        sent.place = place;
+        if let What::Cast { seq } = what {
+            sent.casts = seq;
+        }
+        Ok(())
+    }
+
     /// Puts a frame on its way.
     pub(crate) fn publish(
         &self,
         subject: &Subject,
         to: Boot,
-        met: Met,
+        place: Place,
         what: What,
         payload: &[u8],
         back: Option<Back<'_>>,
@@ -87,7 +107,7 @@ impl Inner {
         if limit < len {
             return Err(PublishError::TooLarge { len, limit });
         }
-        self.engine.publish(subject, frame::encode(&self.own, to, met, what, payload), back)
+        self.engine.publish(subject, frame::encode(&self.own, to, place, what, payload), back)
     }
 
     /// Sends a call and returns its number; `then` has run already if there is none.
@@ -118,14 +138,7 @@ impl Inner {
             }
         };
         let back = Back { subject: &self.subjects.void, token: number };
-        let sent = self.publish(
-            &line.subject,
-            line.boot,
-            line.met,
-            What::Call { number, left },
-            payload,
-            Some(back),
-        );
+        let sent = self.send(&line, |_| What::Call { number, left }, payload, Some(back));
         if let Err(error) = sent {
             if let Some(waiting) = self.calls.take(number) {
                 waiting.end(Err(CastFailure::from(error).into()));
@@ -139,16 +152,7 @@ impl Inner {
         if !self.calls.is_open() {
             return Err(CastError { server: line.to.clone(), failure: CastFailure::Closed });
         }
-        let sent = {
-            let mut seq = line.seq.lock().unwrap_or_else(PoisonError::into_inner);
-            let what = What::Cast { seq: *seq + 1 };
-            let sent = self.publish(&line.subject, line.boot, line.met, what, payload, None);
-            // A number is used up by what was sent, or those refused here would be missed there.
-            if sent.is_ok() {
-                *seq += 1;
-            }
-            sent
-        };
+        let sent = self.send(line, |casts| What::Cast { seq: casts + 1 }, payload, None);
         sent.map_err(|error| CastError { server: line.to.clone(), failure: error.into() })
     }
 

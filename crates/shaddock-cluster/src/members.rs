@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
 use crate::engine::Subject;
-use crate::frame::Met;
+use crate::frame::{Met, Place};
 use crate::ids::{Boot, Kind, Peer, ServerId};
 use crate::pick;
 
@@ -128,8 +128,23 @@ pub(crate) struct Line {
     pub(crate) boot: Boot,
     pub(crate) subject: Subject,
     pub(crate) met: Met,
-    /// The number of the last cast. Held while one is published, so that numbers go out in order.
-    pub(crate) seq: Mutex<u64>,
+    /// Held while a frame is published, so that frames go out in the order of their places.
+    pub(crate) sent: Mutex<Sent>,
+}
+
+/// What went out on a line.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// That of the last frame.
+    pub(crate) place: Place,
+    /// How many casts.
+    pub(crate) casts: u64,
+}
+
+impl Sent {
+    fn nothing(met: Met) -> Mutex<Sent> {
+        Mutex::new(Sent { place: Place::new(met, 0), casts: 0 })
+    }
 }
 
 #[derive(Debug)]
@@ -190,7 +205,7 @@ impl Members {
                     boot: member.boot,
                     subject: subject(),
                     met,
-                    seq: Mutex::new(0),
+                    sent: Sent::nothing(met),
                 }),
             };
             table.by_id.insert(member.id.clone(), TableEntry { member, line });
@@ -202,7 +217,7 @@ impl Members {
         self.change(|table| {
             if let Some(TableEntry { line, .. }) = table.by_id.get_mut(id) {
                 let (to, boot, subject) = (line.to.clone(), line.boot, line.subject.clone());
-                *line = Arc::new(Line { to, boot, subject, met, seq: Mutex::new(0) });
+                *line = Arc::new(Line { to, boot, subject, met, sent: Sent::nothing(met) });
             }
         });
     }

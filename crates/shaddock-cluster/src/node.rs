@@ -31,7 +31,9 @@ use crate::store::{Store, StoreError};
 /// # Order
 ///
 /// All that one server sends to another arrives in the order in which it was sent: casts, calls and
-/// answers alike. What a server casts before it answers is there before the answer.
+/// answers alike. What a server casts before it answers is there before the answer. Where an engine has changed the
+/// order, as brokers do that stood still, what comes late is let go of: a call ends as if nobody were there, and
+/// a cast counts as lost.
 ///
 /// # Loss
 ///

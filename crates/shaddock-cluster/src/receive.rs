@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::engine::{PublishError, Subject};
 use crate::error::CastFailure;
-use crate::frame::{Met, Status, What};
+use crate::frame::{Place, Status, What};
 use crate::ids::{Boot, Peer};
 use crate::inner::Inner;
 use crate::members::Member;
@@ -143,8 +143,12 @@ impl Answer {
     fn publish(&mut self, status: Status, payload: &[u8]) -> Result<(), PublishError> {
         self.sent = true;
         let what = What::Answer { number: self.number, status };
-        // Whose answer it is says its number: it counts however the two have met since.
-        self.inner.publish(&self.to.subject, self.to.peer.boot, Met::FIRST, what, payload, None)
+        let ReplyTo { peer, subject } = &*self.to;
+        match self.inner.members.line(&peer.id).filter(|line| line.boot == peer.boot) {
+            Some(line) => self.inner.send(&line, |_| what, payload, None),
+            // Whose answer it is says its number: it counts although its run is not known here any more.
+            None => self.inner.publish(subject, peer.boot, Place::default(), what, payload, None),
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Beat {
 /// What a server says to one that it has met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Greeting {
+    /// Which run is meant: another may have its id by now.
+    pub(crate) to: Boot,
     pub(crate) met: Met,
     /// Whether the sender is sure that the other knows this. If not, it should be greeted back.
     pub(crate) sure: bool,
@@ -74,13 +76,16 @@ pub(crate) struct Roster {
 
 struct Heard {
     boot: Boot,
-    began: Instant,
     last: Instant,
 }
 
 #[derive(Clone, Copy)]
 struct Acquaintance {
     met: Met,
+    /// When it began, at the latest: a beat that took long makes it seem later.
+    began: Instant,
+    /// It has said good-bye. What may yet come of it was sent before.
+    has_left: bool,
     /// How often it knows that it was taken in.
     known: u32,
     /// Whether it is a member.
@@ -101,14 +106,26 @@ impl Roster {
     /// Takes in a beat of another server; `subject` is where to reach it.
     pub(crate) fn beat(&mut self, beat: Beat, now: Instant, subject: impl FnOnce() -> Subject) {
         let began = now.checked_sub(Duration::from_millis(beat.age)).unwrap_or(now);
+        let began = match self.acquaintances.get_mut(&beat.boot) {
+            Some(other) if other.has_left => return,
+            Some(other) => {
+                other.began = other.began.min(began);
+                other.began
+            }
+            None => began,
+        };
+        let is_younger = |other: Boot| {
+            let since = self.acquaintances.get(&other).map_or(now, |other| other.began);
+            (since, other) < (began, beat.boot)
+        };
         match self.heard.get_mut(&beat.id) {
             Some(heard) if heard.boot == beat.boot => heard.last = now,
-            Some(heard) if began < heard.began => return,
+            Some(heard) if !is_younger(heard.boot) => return,
             known => {
                 if known.is_some() {
                     self.remove(&beat.id, Event::Died);
                 }
-                self.heard.insert(beat.id.clone(), Heard { boot: beat.boot, began, last: now });
+                self.heard.insert(beat.id.clone(), Heard { boot: beat.boot, last: now });
             }
         }
         let known = self.members.get(&beat.id);
@@ -116,7 +133,7 @@ impl Roster {
         let peer = Peer { id: beat.id, kind: beat.kind, boot: beat.boot };
         let member = Member::new(peer, beat.frontend, state, beat.meta);
         let met = match known {
-            None => self.meet(member.boot),
+            None => self.meet(member.boot, began),
             Some(_) => self.acquaintances.get(&member.boot).map_or(Met::FIRST, |other| other.met),
         };
         match known {
@@ -158,13 +175,14 @@ impl Roster {
 
     /// How to greet a member.
     pub(crate) fn greeting(&self, boot: Boot) -> Option<Greeting> {
-        let Acquaintance { met, known, here } = *self.acquaintances.get(&boot)?;
-        here.then_some(Greeting { met, sure: met.ours <= known })
+        let Acquaintance { met, known, here, .. } = *self.acquaintances.get(&boot)?;
+        here.then_some(Greeting { to: boot, met, sure: met.ours <= known })
     }
 
     /// A run of a server comes in, perhaps again.
-    fn meet(&mut self, boot: Boot) -> Met {
-        let new = Acquaintance { met: Met { ours: 0, ..Met::FIRST }, known: 1, here: true };
+    fn meet(&mut self, boot: Boot, began: Instant) -> Met {
+        let met = Met { ours: 0, ..Met::FIRST };
+        let new = Acquaintance { met, began, has_left: false, known: 1, here: true };
         let other = self.acquaintances.entry(boot).or_insert(new);
         other.met.ours += 1;
         other.here = true;
@@ -173,6 +191,9 @@ impl Roster {
 
     /// Takes in a good-bye.
     pub(crate) fn bye(&mut self, bye: &Bye) {
+        if let Some(other) = self.acquaintances.get_mut(&bye.boot) {
+            other.has_left = true;
+        }
         if self.heard.get(&bye.id).is_some_and(|heard| heard.boot == bye.boot) {
             self.remove(&bye.id, Event::Left);
         }

@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::engine::{Delivery, Link, Subject, Subscription};
 use crate::error::CallFailure;
-use crate::frame::{self, Frame, Met, Status, What};
+use crate::frame::{self, Frame, Place, Status, What};
 use crate::ids::{Boot, Peer, ServerId};
 use crate::inner::Inner;
 use crate::receive::{Answer, Event, Receive, ReplyTo};
@@ -35,6 +35,8 @@ pub(crate) struct Run {
     all_know: Option<oneshot::Sender<()>>,
     /// When the link went down, and whether the calls under way still hope.
     down: Option<(Instant, bool)>,
+    /// Another run of this server that beats, and since when.
+    double: Option<(Boot, Instant)>,
     /// When this server last heard itself.
     echoed: Instant,
     next_beat: Instant,
@@ -46,10 +48,26 @@ pub(crate) struct Run {
 /// One run of another server, as a source of frames.
 struct Sender {
     reply: Arc<ReplyTo>,
-    /// How the two had met when it sent the last cast: with each time its numbers begin anew.
-    met: Met,
+    /// That of the latest that it sent.
+    place: Place,
     /// The number that its next cast should have.
     next: u64,
+}
+
+impl Sender {
+    /// Takes note of a frame, and says whether it is late: something that was sent after it was here before. That
+    /// happens where a broker stood still, and its clients went to another.
+    fn is_late(&mut self, place: Place) -> bool {
+        if place <= self.place {
+            return true;
+        }
+        if self.place.met() != place.met() {
+            // With each time that they meet the numbers of casts begin anew.
+            self.next = 1;
+        }
+        self.place = place;
+        false
+    }
 }
 
 impl Run {
@@ -71,6 +89,7 @@ impl Run {
         Run {
             _end: End(Arc::clone(&inner)),
             link: inner.engine.link(),
+            double: None,
             echoed: now,
             next_beat: now + inner.timings.beat,
             next_judgement: now + inner.timings.suspect,
@@ -201,10 +220,14 @@ impl Run {
     }
 
     fn on_frame(&mut self, bytes: &Bytes, now: Instant) -> Option<()> {
-        let Frame { what, from, to, met, id, kind, payload } = frame::decode(bytes).ok()?;
+        let Frame { what, from, to, place, id, kind, payload } = frame::decode(bytes).ok()?;
         let inner = &self.inner;
         let for_us = to == inner.own.boot;
         if let What::Answer { number, status } = what {
+            if let Some(sender) = self.senders.get_mut(&from).filter(|_| for_us) {
+                // Casts that were sent before it come too late from now on.
+                sender.is_late(place);
+            }
             // Without a waiting call the answer came too late, which is no fault.
             if let Some(waiting) = for_us.then(|| inner.calls.take(number)).flatten() {
                 waiting.end(match status {
@@ -224,24 +247,25 @@ impl Run {
                 let kind = std::str::from_utf8(&kind).ok()?.parse().ok()?;
                 let subject = inner.subjects.in_of(&id);
                 let reply = Arc::new(ReplyTo { peer: Peer { id, kind, boot: from }, subject });
-                unknown.insert(Sender { reply, met, next: 1 })
+                unknown.insert(Sender { reply, place: Place::default(), next: 1 })
             }
         };
         // The sessions and rooms that this is about were another run's, or have been let go of since the
         // sender was taken for dead, which it does not know yet.
-        let counts = for_us && self.roster.hear(&sender.reply.peer.id, from, met);
-        if !counts {
-            inner.counts.stale.fetch_add(1, Ordering::Relaxed);
-            if let What::Call { number, .. } = what {
-                let answer = What::Answer { number, status: Status::Stale };
-                let _ = inner.publish(&sender.reply.subject, from, Met::FIRST, answer, &[], None);
-            }
-            return Some(());
-        }
-        if !self.roster.events.is_empty() {
+        let counts = for_us && self.roster.hear(&sender.reply.peer.id, from, place.met());
+        if counts && !self.roster.events.is_empty() {
             // That we were forgotten is told before anything that came after it.
             self.settle();
             return self.on_frame(bytes, now);
+        }
+        if !counts || sender.is_late(place) {
+            inner.counts.stale.fetch_add(1, Ordering::Relaxed);
+            if let What::Call { number, .. } = what {
+                let answer = What::Answer { number, status: Status::Stale };
+                let _ =
+                    inner.publish(&sender.reply.subject, from, Place::default(), answer, &[], None);
+            }
+            return Some(());
         }
         match what {
             What::Call { number, left } => {
@@ -250,9 +274,6 @@ impl Run {
                 self.receiver.call(&sender.reply.peer, payload, answer);
             }
             What::Cast { seq } => {
-                if sender.met != met {
-                    (sender.met, sender.next) = (met, 1);
-                }
                 let missed = seq.saturating_sub(sender.next);
                 sender.next = seq.saturating_add(1);
                 if missed != 0 {
@@ -274,7 +295,7 @@ impl Run {
             if beat.boot == own.boot {
                 self.echoed = now;
             } else {
-                self.on_double(&beat);
+                self.on_double(&beat, now);
             }
             return;
         }
@@ -291,7 +312,8 @@ impl Run {
         self.ungreeted.remove(&beat.id);
         let (id, boot, greeting) = (beat.id.clone(), beat.boot, beat.greeting);
         self.on_beat(beat, now);
-        if let Some(Greeting { met, sure }) = greeting {
+        let own = self.inner.own.boot;
+        if let Some(Greeting { met, sure, .. }) = greeting.filter(|greeting| greeting.to == own) {
             self.roster.hear(&id, boot, met);
             if !sure {
                 self.greet(&id, boot);
@@ -305,9 +327,14 @@ impl Run {
 
     /// Another run of this server is there. The younger stays: it asked whether we were here, and we
     /// did not answer, so we were cut off and the others have taken us for dead.
-    fn on_double(&mut self, beat: &Beat) {
+    fn on_double(&mut self, beat: &Beat, now: Instant) {
         let own = &self.inner.own;
-        if (beat.age, own.boot) < (self.inner.age(), beat.boot) {
+        let (boot, since) = *self.double.get_or_insert((beat.boot, now));
+        if boot != beat.boot {
+            self.double = Some((beat.boot, now));
+        } else if now < since + self.inner.timings.suspect {
+            // It may have ended: a beat of an earlier run of this server, which took long.
+        } else if (beat.age, own.boot) < (self.inner.age(), beat.boot) {
             tracing::error!(server = %own.id, by = %beat.boot, "another run of this server is in the cluster");
             self.inner.stop.cancel();
             self.receiver.event(Event::Replaced { by: beat.boot });

@@ -6,14 +6,20 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::{Duration, Instant};
 
 /// How bad it is between connections.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Chaos {
-    /// How long messages take. Two that go from one connection to one subscription keep their order.
+    /// How long messages take. Two that go from one connection to one subscription keep their order, unless one is late.
     pub delay: Range<Duration>,
     /// Which part of the messages gets lost, from 0 to 1. Of what is asked of a store, as much gets no
     /// answer, half of it done and half not.
     pub loss: f64,
+    /// Which part of the messages, from 0 to 1, takes up to two seconds longer and is overtaken by others, as what was in
+    /// a broker that stood still.
+    pub late: f64,
 }
+
+/// How much longer a message takes at most that is late.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Decides by a seed.
 pub(super) struct Weather {
@@ -31,7 +37,7 @@ pub(super) enum Fate {
 
 impl Weather {
     pub(super) fn calm() -> Weather {
-        Weather::new(0, Chaos { delay: Duration::ZERO..Duration::ZERO, loss: 0.0 })
+        Weather::new(0, Chaos::default())
     }
 
     pub(super) fn new(seed: u64, chaos: Chaos) -> Weather {
@@ -59,10 +65,13 @@ impl Weather {
         if self.parted.contains(&(from.min(to), from.max(to))) || self.strikes() {
             return Fate::Lost;
         }
-        if self.chaos.delay.is_empty() && self.last_due.is_empty() {
+        if self.chaos.late == 0.0 && self.chaos.delay.is_empty() && self.last_due.is_empty() {
             return Fate::Arrives(None);
         }
         let due = Instant::now() + self.delay();
+        if 0.0 < self.chaos.late && self.unit() < self.chaos.late {
+            return Fate::Arrives(Some(due + LATE.mul_f64(self.unit())));
+        }
         let last = self.last_due.entry((from, queue)).or_insert(due);
         *last = due.max(*last);
         Fate::Arrives(Some(*last))

@@ -81,9 +81,9 @@ enum Trouble {
 /// Servers talk for a while, with trouble; then all is well again. Returns what happened, as text.
 async fn scenario(seed: u64, trouble: Trouble) -> String {
     let mut random = Random(seed);
-    let loss = if trouble == Trouble::Delay { 0.0 } else { 0.03 };
+    let (loss, late) = if trouble == Trouble::Delay { (0.0, 0.0) } else { (0.03, 0.03) };
     let delay = Duration::ZERO..Duration::from_millis(1 + random.below(400));
-    let hub = Memory::chaotic(seed, Chaos { delay, loss });
+    let hub = Memory::chaotic(seed, Chaos { delay, loss, late });
     let diary =
         Arc::new(Mutex::new(Diary { strict: trouble == Trouble::Delay, ..Diary::default() }));
     let mut servers = Vec::new();
@@ -113,7 +113,7 @@ async fn scenario(seed: u64, trouble: Trouble) -> String {
         server.wire.heal();
         servers.iter().for_each(|other| server.wire.meet(&other.wire));
     }
-    hub.change(Chaos { delay: Duration::ZERO..Duration::from_millis(100), loss: 0.0 });
+    hub.change(Chaos { delay: Duration::ZERO..Duration::from_millis(100), ..Chaos::default() });
     // Longer than it takes to be found dead, to be heard of again, and any deadline.
     sleep(Duration::from_secs(12)).await;
     for server in &servers {
@@ -139,7 +139,7 @@ async fn scenario(seed: u64, trouble: Trouble) -> String {
 async fn claims(seed: u64) -> String {
     let hub = Memory::chaotic(
         seed,
-        Chaos { delay: Duration::ZERO..Duration::from_millis(50), loss: 0.2 },
+        Chaos { delay: Duration::ZERO..Duration::from_millis(50), loss: 0.2, late: 0.05 },
     );
     let holder = Arc::new(Mutex::new((None, String::new())));
     let tasks: Vec<_> = (0..SERVERS)

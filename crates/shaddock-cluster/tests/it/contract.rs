@@ -24,7 +24,7 @@ mod delayed {
     thread_local! {
         // One for each test: their clocks differ.
         static MEMORY: Arc<Memory> =
-            Memory::chaotic(7, Chaos { delay: Duration::from_millis(1)..Duration::from_millis(40), loss: 0.0 });
+            Memory::chaotic(7, Chaos { delay: Duration::from_millis(1)..Duration::from_millis(40), ..Chaos::default() });
     }
 
     async fn connect() -> Arc<dyn Engine> {

@@ -103,10 +103,9 @@ async fn who_hears_not_even_itself_takes_nobody_for_dead() {
     assert!(matches!(b.event().await, Event::Joined(_)));
 
     // As by a broker that stands still: no engine has found out yet.
-    let nothing_arrives = Chaos { delay: Duration::ZERO..Duration::ZERO, loss: 1.0 };
-    engine.change(nothing_arrives.clone());
+    engine.change(Chaos { loss: 1.0, ..Chaos::default() });
     tokio::time::sleep(Duration::from_secs(60)).await;
-    engine.change(Chaos { loss: 0.0, ..nothing_arrives });
+    engine.change(Chaos::default());
     tokio::time::sleep(Duration::from_secs(10)).await;
     for server in [&mut a, &mut b] {
         let events = server.rest();
@@ -405,6 +404,29 @@ async fn of_two_with_one_id_who_join_at_once_one_stays() {
         assert_eq!(seen.boot, stayed.node.peer().boot);
         stayed.node.cast(&id("other"), "").unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_overtaken_counts_as_lost_and_does_nothing() {
+    let hub = Memory::chaotic(1, Chaos::default());
+    let (a, mut b) = (join(&hub, "a", "a").await, join(&hub, "b", "a").await);
+    hub.change(Chaos { late: 0.5, ..Chaos::default() });
+    for number in 1..=100u64 {
+        a.node.cast(&id("b"), number.to_be_bytes()).unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    hub.change(Chaos::default());
+    a.node.cast(&id("b"), 101u64.to_be_bytes()).unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let number = |heard: &Heard| match heard {
+        Heard::Cast(_, payload) => Some(u64::from_be_bytes(payload[..].try_into().unwrap())),
+        _ => None,
+    };
+    let told: Vec<u64> = b.rest().iter().filter_map(number).collect();
+    assert!(told.is_sorted(), "{told:?}");
+    assert_eq!(told.last(), Some(&101));
+    let lost = b.node.stats().missed;
+    assert!(0 < lost && told.len() as u64 + lost == 101, "{lost} of {told:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -433,7 +433,7 @@ async fn who_lost_its_uid_for_a_while_is_kicked() {
 #[tokio::test(start_paused = true)]
 async fn requests_do_not_wait_for_a_directory_that_is_slow() {
     let weather =
-        |seconds| Chaos { delay: Duration::ZERO..Duration::from_secs(seconds), loss: 0.0 };
+        |seconds| Chaos { delay: Duration::ZERO..Duration::from_secs(seconds), ..Chaos::default() };
     let hub = Memory::chaotic(1, weather(0));
     let connector = Server::frontend("connector").on("a.login", login).on("a.ping", ping);
     let app = testing::app_with(&["connector*5"], &[], "").server(connector);

@@ -51,7 +51,7 @@ impl Drop for SaySeed {
 
 async fn scenario(seed: u64) {
     let mut random = Random(seed);
-    let calm = Chaos { delay: Duration::ZERO..Duration::from_millis(20), loss: 0.0 };
+    let calm = Chaos { delay: Duration::ZERO..Duration::from_millis(20), ..Chaos::default() };
     let hub = Memory::chaotic(seed, calm.clone());
     let mut town = Town {
         app: TestApp::start_on(chat::app(config()), &hub).await,
@@ -103,7 +103,8 @@ impl Town {
             8 => {
                 let delay = Duration::ZERO..Duration::from_millis(1 + random.below(300));
                 let loss = [0.0, 0.01, 0.05][random.below(3) as usize];
-                self.hub_weather.change(Chaos { delay, loss });
+                let late = [0.0, 0.02][random.below(2) as usize];
+                self.hub_weather.change(Chaos { delay, loss, late });
             }
             9 if random.below(4) == 0 && self.dead.is_empty() => {
                 // Whoever was connected there notices, and is somebody else's guest from then on.

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{PATIENCE, Place, broker, change, lack, port, root, terminate, text};
 
@@ -133,7 +133,7 @@ fn wait_until_healthy(port: u16, etc: &Path) {
     let begun = Instant::now();
     while ask(port).is_none_or(|answer| !answer.starts_with("HTTP/1.0 200")) {
         assert!(begun.elapsed() < PATIENCE, "{}", log(etc));
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::park_timeout(Duration::from_millis(50));
     }
 }
 
