@@ -13,9 +13,9 @@
 //! anywhere else. Wrong passwords are looked at one a second in each process.
 //! What changes something is logged, with who ordered it.
 //!
-//! This keeps those who can reach the broker, but should not do everything, from doing it by these orders. It does not keep
-//! out an attacker at the broker: whoever can publish there can say what a server says. Let only servers and operators reach
-//! it, with a login and TLS of its own, for orders carry the password.
+//! Users and levels keep apart people who have the command and not the broker's subjects. They keep out nobody who
+//! can publish and subscribe there: whoever can may say what a server says, and read the password, which each order carries
+//! as it was typed. Let only servers and operators reach the broker, with a login and TLS of its own.
 //!
 //! No order runs code that is not in the program: [`Operator::call`] calls a remote that a server has.
 //!

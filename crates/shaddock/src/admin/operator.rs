@@ -8,7 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use shaddock_cluster::{Answer, CallError, Config, Engine, JoinError, Member, Node, Peer, Receive};
+use shaddock_cluster::{
+    Answer, Boot, CallError, Config, Engine, JoinError, Member, Node, Peer, Receive,
+};
+use tokio::time::timeout;
 
 use super::order::{Credentials, NewServer, Order};
 use super::report::{Memory, Queues, SessionReport, Status, Users};
@@ -93,6 +96,11 @@ impl Operator {
     pub fn servers(&self) -> Vec<Member> {
         let all = self.caller.node().members().all();
         all.into_iter().filter(|member| member.kind.as_str() != KIND).collect()
+    }
+
+    /// Waits until there is such a server, as while it is being started. For ever, if there never is.
+    pub async fn appears(&self, server: &ServerId) {
+        self.caller.node().members().until(|members| members.get(server).is_some()).await;
     }
 
     /// Waits until there is no such server. For ever, if it stays.
@@ -191,7 +199,15 @@ impl Operator {
     ///
     /// As every order: [`OrderError`]. With 409 if the process runs servers that are not among `all`.
     pub async fn kill(&self, server: &ServerId, all: &[ServerId]) -> Result<(), OrderError> {
-        self.order(server, Order::Kill { servers: all.to_vec() }).await
+        let run = self.run_of(server);
+        match self.order(server, Order::Kill { servers: all.to_vec() }).await {
+            // The end may overtake the answer; then it is seen instead.
+            Err(error @ OrderError::Unanswered { .. }) if run.is_some() => {
+                let ended = self.caller.node().members().until(|_| self.run_of(server) != run);
+                timeout(PATIENCE, ended).await.map_err(|_| error)
+            }
+            answered => answered,
+        }
     }
 
     /// Starts one more server in the process of `server`, and gives its id. When it returns it can be reached.
@@ -282,6 +298,10 @@ impl Operator {
     pub async fn leave(self) {
         self.caller.node().leave().await;
         self.link.finish(Duration::ZERO).await;
+    }
+
+    fn run_of(&self, server: &ServerId) -> Option<Boot> {
+        self.caller.node().members().get(server).map(|member| member.boot)
     }
 
     async fn order<T: DeserializeOwned>(

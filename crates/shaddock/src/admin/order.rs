@@ -87,6 +87,28 @@ pub(super) enum Order {
 }
 
 impl Order {
+    /// What it is called.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Order::Status => "status",
+            Order::Users { .. } => "users",
+            Order::Sessions { .. } => "sessions",
+            Order::Config => "config",
+            Order::Memory => "memory",
+            Order::Queues => "queues",
+            Order::Blacklist => "blacklist",
+            Order::Stop => "stop",
+            Order::Restart => "restart",
+            Order::Kill { .. } => "kill",
+            Order::Add(_) => "add",
+            Order::Broadcast { .. } => "broadcast",
+            Order::Kick { .. } => "kick",
+            Order::Deny { .. } => "deny",
+            Order::Pardon { .. } => "pardon",
+            Order::Call { .. } => "call",
+        }
+    }
+
     /// Whether it changes anything, and so is for administrators alone.
     pub(super) fn changes(&self) -> bool {
         match self {
@@ -113,27 +135,53 @@ impl Order {
 /// As the log has it: what is to be done, and to whom, but not what is said to them.
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
         match self {
-            Order::Status => f.write_str("status"),
-            Order::Users { .. } => f.write_str("users"),
-            Order::Sessions { name } => write!(f, "sessions of {name}"),
-            Order::Config => f.write_str("config"),
-            Order::Memory => f.write_str("memory"),
-            Order::Queues => f.write_str("queues"),
-            Order::Blacklist => f.write_str("blacklist"),
-            Order::Stop => f.write_str("stop"),
-            Order::Restart => f.write_str("restart"),
-            Order::Kill { .. } => f.write_str("kill"),
-            Order::Add(NewServer::Configured(id)) => write!(f, "add {id}"),
+            Order::Sessions { name } => write!(f, " {}", Quoted(name)),
+            Order::Add(NewServer::Configured(id)) => write!(f, " {id}"),
             Order::Add(NewServer::Entry { kind, entry }) => {
                 let id = entry.get("id").and_then(Value::as_str).unwrap_or_default();
-                write!(f, "add {kind} {id}")
+                write!(f, " {} {}", Quoted(kind), Quoted(id))
             }
-            Order::Broadcast { route, .. } => write!(f, "broadcast {route}"),
-            Order::Kick { uid, .. } => write!(f, "kick {uid}"),
-            Order::Deny { network } => write!(f, "deny {network}"),
-            Order::Pardon { network } => write!(f, "pardon {network}"),
-            Order::Call { remote, method, .. } => write!(f, "call {remote}.{method}"),
+            Order::Broadcast { route, .. } => write!(f, " {}", Quoted(route)),
+            Order::Kick { uid, .. } => write!(f, " {}", Quoted(uid)),
+            Order::Deny { network } | Order::Pardon { network } => {
+                write!(f, " {}", Quoted(network))
+            }
+            Order::Call { remote, method, .. } => {
+                write!(f, " {}", Quoted(&format!("{remote}.{method}")))
+            }
+            _ => Ok(()),
         }
+    }
+}
+
+/// What somebody else wrote, as the log has it: on one line, and not much of it.
+pub(super) struct Quoted<'a>(pub(super) &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 64;
+        match self.0.char_indices().nth(MOST) {
+            Some((end, _)) => write!(f, "{:?}...", self.0.get(..end).unwrap_or_default()),
+            None => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_one_short_line_of_the_log() {
+        let kick = |uid: &str| Order::Kick { uid: uid.to_owned(), reason: None }.to_string();
+        assert_eq!(kick("py"), "kick \"py\"");
+        assert_eq!(kick("py\n2026 all is well"), "kick \"py\\n2026 all is well\"");
+        assert_eq!(
+            kick(&"\u{1f600}".repeat(1000)),
+            format!("kick \"{}\"...", "\u{1f600}".repeat(64))
+        );
+        assert_eq!(Order::Stop.to_string(), "stop");
     }
 }

@@ -2,21 +2,25 @@
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
 use rustc_hash::FxHashMap;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
-use super::order::{Credentials, Order};
+use super::order::{Credentials, Order, Quoted};
+use crate::app::lock;
 use crate::config::{AdminUser, Config};
 use crate::error::{Fault, Result};
 use crate::ids::ServerId;
 use crate::tasks::Tasks;
+use crate::telemetry::Seldom;
 
 /// How a hash begins that we can check.
 const HASH: &str = "$argon2";
@@ -27,7 +31,7 @@ const ADMINISTRATOR: u64 = 1;
 /// After a wrong password no other is looked at for so long.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Passwords that may wait to be looked at.
+/// Passwords that may wait to be looked at. Orders with the same one wait together.
 const WAITING: usize = 16;
 
 /// A hash of a password, for `adminUser.json`: argon2id with a salt of its own.
@@ -69,10 +73,16 @@ pub(crate) struct Operators {
     /// With a random key, so that none can be made to fit.
     known: Mutex<FxHashMap<String, u64>>,
     key: RandomState,
+    /// Passwords that are looked at now or soon, by their fingerprints.
+    looking: Arc<Mutex<FxHashMap<u64, Look>>>,
     waiting: Arc<Semaphore>,
     turn: Arc<tokio::sync::Mutex<()>>,
     tasks: Tasks,
+    seldom: Seldom,
 }
+
+/// Whether a password is right, for all who want to know.
+type Look = Shared<BoxFuture<'static, bool>>;
 
 impl Operators {
     pub(crate) fn new(config: &Config, tasks: &Tasks) -> Operators {
@@ -81,9 +91,11 @@ impl Operators {
             environment: config.environment.clone(),
             known: Mutex::default(),
             key: RandomState::new(),
+            looking: Arc::default(),
             waiting: Arc::new(Semaphore::new(WAITING)),
             turn: Arc::default(),
             tasks: tasks.clone(),
+            seldom: Seldom::default(),
         }
     }
 
@@ -95,7 +107,11 @@ impl Operators {
         order: &Order,
     ) -> Result<()> {
         let refused = |fault: Fault| {
-            tracing::warn!(%from, user = ?credentials.username, %order, reason = fault.reason(), "an order was refused");
+            // Whoever reaches the broker can have this said, as often as they like.
+            if self.seldom.now() {
+                let (user, order) = (Quoted(&credentials.username), order.name());
+                tracing::warn!(%from, %user, order, reason = fault.reason(), "an order was refused");
+            }
             fault
         };
         let user = self.authenticate(credentials).await.map_err(refused)?;
@@ -113,57 +129,62 @@ impl Operators {
 
     async fn authenticate(&self, credentials: &Credentials) -> Result<&AdminUser> {
         let Credentials { username, password } = credentials;
-        let user = self.users.iter().find(|user| user.username == *username);
+        // A password that stands there as it is counts while developing alone; elsewhere it is not even looked at.
+        let counts = |user: &&AdminUser| {
+            user.username == *username
+                && (self.environment == "development" || user.password.expose().starts_with(HASH))
+        };
+        let user = self.users.iter().find(counts);
         let fingerprint = self.key.hash_one((username, password));
         if let Some(user) = user
-            && self.known().get(username) == Some(&fingerprint)
+            && lock(&self.known).get(username) == Some(&fingerprint)
         {
             return Ok(user);
         }
-        let Ok(waiting) = self.waiting.clone().try_acquire_owned() else {
-            return Err(Fault::new(429, "too many passwords wait to be looked at: try again soon"));
-        };
-        let (turn, secret) = (self.turn.clone(), user.map(|user| user.password.clone()));
-        let (password, (done, looked)) = (password.clone(), oneshot::channel());
-        // A task, for somebody who guesses would not wait for the end of the pause.
-        self.tasks.spawn("password", async move |stop| {
-            let _turn = turn.lock().await;
-            let begun = Instant::now();
-            let looking = tokio::task::spawn_blocking(move || {
-                secret.is_some_and(|secret| is_right(&password, secret.expose()))
-            });
-            let right = looking.await.unwrap_or(false);
-            if !right {
-                stop.run_until_cancelled(tokio::time::sleep_until(begun + PAUSE)).await;
-            }
-            drop(waiting);
-            let _ = done.send(right);
-        });
-        let right = looked.await.unwrap_or(false);
+        let right = self.look(fingerprint, user, password)?.await;
         let Some(user) = user.filter(|_| right) else {
             return Err(Fault::new(401, "adminUser.json has no such user with this password"));
         };
         if !user.password.expose().starts_with(HASH) {
-            if self.environment != "development" {
-                return Err(Fault::new(
-                    401,
-                    format!(
-                        "the password of {username} is not hashed in adminUser.json, which is for the environment development alone: \
-                         `hash-password` makes a hash"
-                    ),
-                ));
-            }
             tracing::warn!(
                 user = username,
                 "a password is not hashed in adminUser.json: outside of development it will let nobody in"
             );
         }
-        self.known().insert(username.clone(), fingerprint);
+        lock(&self.known).insert(username.clone(), fingerprint);
         Ok(user)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, FxHashMap<String, u64>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Has a password looked at, once for all who ask meanwhile.
+    fn look(&self, fingerprint: u64, user: Option<&AdminUser>, password: &str) -> Result<Look> {
+        let mut looking = lock(&self.looking);
+        if let Some(look) = looking.get(&fingerprint) {
+            return Ok(look.clone());
+        }
+        let Ok(waiting) = self.waiting.clone().try_acquire_owned() else {
+            return Err(Fault::new(429, "too many passwords wait to be looked at: try again soon"));
+        };
+        let (done, looked) = oneshot::channel();
+        let look = async { looked.await.unwrap_or(false) }.boxed().shared();
+        looking.insert(fingerprint, look.clone());
+        let (turn, looking) = (self.turn.clone(), self.looking.clone());
+        let (password, secret) = (password.to_owned(), user.map(|user| user.password.clone()));
+        // A task, for somebody who guesses would not wait for the end of the pause.
+        self.tasks.spawn("password", async move |stop| {
+            let _turn = turn.lock().await;
+            let begun = Instant::now();
+            let looking_at = tokio::task::spawn_blocking(move || {
+                secret.is_some_and(|secret| is_right(&password, secret.expose()))
+            });
+            let right = looking_at.await.unwrap_or(false);
+            if !right {
+                stop.run_until_cancelled(tokio::time::sleep_until(begun + PAUSE)).await;
+            }
+            drop(waiting);
+            lock(&looking).remove(&fingerprint);
+            let _ = done.send(right);
+        });
+        Ok(look)
     }
 }
 

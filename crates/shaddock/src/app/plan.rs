@@ -50,7 +50,7 @@ const MEMORY_CAPACITY: usize = 64 * 1024;
 /// What all servers of an application are made from.
 pub(super) struct Plan {
     pub(super) app: AppHandle,
-    engine: Arc<dyn Engine>,
+    pub(super) engine: Arc<dyn Engine>,
     rules: Arc<FxHashMap<Kind, Rule>>,
     definitions: Vec<Arc<Server>>,
     filters: Vec<Arc<dyn Around>>,

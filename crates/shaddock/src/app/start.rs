@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shaddock_cluster::Node;
-use tokio::time::{Instant, interval_at};
+use tokio::time::{Instant, interval_at, timeout};
 
 #[cfg(feature = "testing")]
 use super::plan::InMemory;
@@ -41,6 +42,8 @@ pub(super) struct Runner {
     links: Tasks,
     /// One server is added at a time, so that none is added twice.
     adding: tokio::sync::Mutex<()>,
+    /// Nothing runs any more, for the last server could not be started again.
+    pub(super) has_failed: AtomicBool,
 }
 
 /// A component that has started, and the server that it is of, if it is not the application's.
@@ -91,6 +94,7 @@ impl App {
             started: Mutex::default(),
             links: Tasks::root(),
             adding: tokio::sync::Mutex::default(),
+            has_failed: AtomicBool::new(false),
         });
         let app = runner.app();
         // Set once, here.
@@ -138,9 +142,16 @@ impl Running {
         self.app().0.stopping.cancelled().await;
     }
 
-    /// Resolves when somebody asks for the end of the process at once: see [`AppHandle::kill`].
+    /// Whether it is asked to stop since its only server was to start again and could not, as the log says.
+    pub fn has_failed(&self) -> bool {
+        self.runner.has_failed.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when somebody asks for the end of the process at once: see [`AppHandle::kill`]. What was said to
+    /// other servers before, such as to the operator who asked, has left the process then.
     pub async fn killed(&self) {
         self.app().0.killed.cancelled().await;
+        let _ = timeout(LAST_ANSWER, self.runner.plan.engine.flush()).await;
     }
 }
 
@@ -331,6 +342,9 @@ fn watch_tables(app: &AppHandle) {
         }
     });
 }
+
+/// How long an answer may take to leave a process that somebody kills.
+const LAST_ANSWER: Duration = Duration::from_millis(500);
 
 /// How often files that may change are looked at.
 const FILE_CHECK: Duration = Duration::from_secs(2);

@@ -1,6 +1,7 @@
 //! Stopping in order: an application, or one server of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -65,15 +66,16 @@ impl Running {
 impl Runner {
     /// Stops one server. The last one is left to whoever stops the application.
     pub(super) async fn stop_one(&self, id: &ServerId) -> Result<bool, StartError> {
-        let is_the_last = match lock(&self.servers).as_slice() {
-            [server] => server.core.id == *id,
-            _ => false,
+        let taken = {
+            let mut servers = lock(&self.servers);
+            // Of two that are stopped at once, one is the last.
+            if matches!(servers.as_slice(), [server] if server.core.id == *id) {
+                self.app().stop();
+                return Ok(true);
+            }
+            self.take_from(&mut servers, id)
         };
-        if is_the_last {
-            self.app().stop();
-            return Ok(true);
-        }
-        let server = self.take(id).ok_or_else(|| StartError::NotHere { id: id.clone() })?;
+        let server = taken.ok_or_else(|| StartError::NotHere { id: id.clone() })?;
         Ok(self.finish(&server).await)
     }
 
@@ -85,7 +87,9 @@ impl Runner {
         drop(server);
         let added = self.add(entry).await;
         if lock(&self.servers).is_empty() {
-            // Nothing is left to run.
+            // Nothing is left to run. If that was asked for meanwhile, it is no failure.
+            let failed = added.is_err() && !self.app().is_stopping();
+            self.has_failed.fetch_or(failed, Ordering::Relaxed);
             self.app().stop();
         }
         added
@@ -93,7 +97,14 @@ impl Runner {
 
     /// From now on this server is in the hands of whoever took it.
     pub(super) fn take(&self, id: &ServerId) -> Option<Arc<RunningServer>> {
-        let mut servers = lock(&self.servers);
+        self.take_from(&mut lock(&self.servers), id)
+    }
+
+    fn take_from(
+        &self,
+        servers: &mut Vec<Arc<RunningServer>>,
+        id: &ServerId,
+    ) -> Option<Arc<RunningServer>> {
         let at = servers.iter().position(|server| server.core.id == *id)?;
         lock(&self.app().0.servers).retain(|server| server.id() != id);
         Some(servers.remove(at))

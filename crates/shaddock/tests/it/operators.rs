@@ -1,5 +1,6 @@
 //! Looking after servers from outside: who may, what they see, what they change.
 
+use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use shaddock::admin::{self, NewServer, Operator, OrderError};
 use shaddock::config::{Config, Overrides};
@@ -107,24 +108,49 @@ async fn passwords_as_they_are_let_in_while_developing_alone() {
             .any(|warning| warning.contains("the passwords of admin, monitor"))
     );
     let produced = TestApp::start(produced).await;
-    let (code, reason) =
-        refusal(produced.operator("admin", "secret").await.status(&id("chat-1")).await);
-    assert_eq!(code, 401);
-    assert!(reason.contains("`hash-password` makes a hash"), "{reason}");
+    // Whether it is the right one is not told either.
+    let refused = refusal(produced.operator("admin", "secret").await.status(&id("chat-1")).await);
+    assert_eq!(refused, (401, "adminUser.json has no such user with this password".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_of_many_servers_in_one_process_is_let_in_at_once() {
+    let chats: Vec<Value> = (1..=20)
+        .map(|number| json!({ "id": format!("chat-{number}"), "host": "127.0.0.1" }))
+        .collect();
+    let servers = json!({ "chat": chats }).to_string();
+    let files = [("servers.json", servers.as_str()), ("adminUser.json", &users(true))];
+    let config = Config::embedded(&files, Some("production"), &Overrides::default()).unwrap();
+    let app = TestApp::start(App::new(config).server(Server::backend("chat"))).await;
+    let statuses = async |operator: Operator| {
+        let servers: Vec<ServerId> =
+            operator.servers().into_iter().map(|server| server.id).collect();
+        join_all(servers.iter().map(|server| operator.status(server))).await
+    };
+    let told = statuses(app.operator("admin", "secret").await).await;
+    assert!(told.len() == 20 && told.iter().all(Result::is_ok), "{told:?}");
+    // Who has mistyped is told so after one pause.
+    let begun = Instant::now();
+    let told = statuses(app.operator("admin", "sceret").await).await;
+    assert!(told.into_iter().all(|told| refusal(told).0 == 401));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn guesses_are_looked_at_one_a_second() {
     let (app, operator) = start().await;
     assert!(operator.status(&id("chat-1")).await.is_ok());
-    let stranger = app.operator("admin", "guess").await;
+    let mut strangers = Vec::new();
+    for number in 0..100 {
+        strangers.push(app.operator("admin", &format!("guess {number}")).await);
+    }
     let begun = Instant::now();
     let (connector, chat) = (id("connector-1"), id("chat-1"));
-    let (one, other) = tokio::join!(stranger.status(&chat), stranger.status(&connector));
+    let (one, other) = tokio::join!(strangers[0].status(&chat), strangers[1].status(&connector));
     assert_eq!((refusal(one).0, refusal(other).0), (401, 401));
     assert!(Duration::from_secs(2) <= begun.elapsed(), "{:?}", begun.elapsed());
     // Who was let in before does not wait behind them, and more than a few guesses don't wait either.
-    let guesses = futures_util::future::join_all((0..100).map(|_| stranger.status(&chat)));
+    let guesses = join_all(strangers.iter().map(|stranger| stranger.status(&chat)));
     let begun = Instant::now();
     let (known, guesses) =
         tokio::join!(async { (operator.status(&chat).await.is_ok(), begun.elapsed()) }, guesses,);
@@ -303,4 +329,15 @@ async fn a_process_is_killed_only_with_all_its_servers() {
     let all: Vec<_> = operator.servers().into_iter().map(|server| server.id).collect();
     operator.kill(&id("chat-1"), &all).await.unwrap();
     app.killed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_process_may_overtake_its_answer() {
+    let (app, operator) = start().await;
+    let all: Vec<_> = operator.servers().into_iter().map(|server| server.id).collect();
+    let chat = id("chat-1");
+    // Cut off it answers nobody, and is not heard of again: so is a process that has ended.
+    app.cut("chat-1");
+    operator.kill(&chat, &all).await.unwrap();
+    assert!(matches!(operator.kill(&chat, &all).await, Err(OrderError::Unanswered { .. })));
 }

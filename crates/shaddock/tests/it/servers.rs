@@ -1,12 +1,17 @@
 //! Servers that are added, stopped and started again while others run.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Map, Value, json};
 use shaddock::config;
 use shaddock::testing::{self, TestApp};
 use shaddock::{
-    App, AppEvent, AppHandle, Cluster, Component, Result, Server, ServerHandle, ServerId,
+    App, AppEvent, AppHandle, Cluster, Component, Fault, Result, Server, ServerHandle, ServerId,
     StartError,
 };
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
 /// The chat servers that the connector knows of.
@@ -99,6 +104,48 @@ async fn with_its_last_server_an_application_stops() {
     let late = app.app().add_server(app.app().config().server("chat-1").unwrap().clone()).await;
     assert!(matches!(late, Err(StartError::Stopping)), "{late:?}");
     assert!(app.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_servers_that_are_stopped_at_once_one_is_the_last() {
+    for _ in 0..50 {
+        let app = TestApp::start(app().only(["chat-1", "chat-2"])).await;
+        let both = Arc::new(Barrier::new(2));
+        let mut stops = JoinSet::new();
+        for name in ["chat-1", "chat-2"] {
+            let (app, both) = (app.app().clone(), both.clone());
+            stops.spawn(async move {
+                both.wait().await;
+                // The one that comes late may find that the application stops already.
+                let _ = app.stop_server(&id(name)).await;
+            });
+        }
+        stops.join_all().await;
+        assert!(app.app().is_stopping());
+        assert!(app.stop().await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_whose_only_server_does_not_start_again_has_failed() {
+    /// It starts once.
+    #[derive(Clone, Default)]
+    struct Once(Arc<AtomicBool>);
+    impl Component for Once {
+        async fn start(&self, _: &AppHandle) -> Result<()> {
+            match self.0.swap(true, Ordering::Relaxed) {
+                false => Ok(()),
+                true => Err(Fault::new(500, "once was enough")),
+            }
+        }
+    }
+    let once = Once::default();
+    let chat = Server::backend("chat").component(move |_| once.clone());
+    let running = testing::app(&[], &["chat"]).server(chat).start().await.unwrap();
+    let again = running.app().restart_server(&id("chat-1")).await;
+    assert!(matches!(again, Err(StartError::Component { .. })), "{again:?}");
+    assert!(running.app().is_stopping() && running.has_failed());
+    assert!(running.stop().await);
 }
 
 #[tokio::test(start_paused = true)]
