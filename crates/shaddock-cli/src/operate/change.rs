@@ -20,14 +20,17 @@ use crate::output::say;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The servers that were named, each once, front-ends first.
-fn chosen(operator: &Operator, Chosen { servers, all }: Chosen) -> anyhow::Result<Vec<Found>> {
-    let mut there = operator.servers();
-    if all && there.is_empty() {
+async fn chosen(
+    operator: &Operator,
+    Chosen { servers, all }: Chosen,
+) -> anyhow::Result<Vec<Found>> {
+    if all && operator.servers().is_empty() {
         return Err(nobody(&[]));
     }
     for name in &servers {
-        find(operator, name)?;
+        find(operator, name).await?;
     }
+    let mut there = operator.servers();
     there.retain(|server| all || servers.iter().any(|name| name == server.id.as_str()));
     there.sort_by_key(|server| !server.frontend);
     Ok(there)
@@ -39,14 +42,15 @@ pub(super) async fn stop(
     servers: Chosen,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let servers = chosen(operator, servers)?;
+    let servers = chosen(operator, servers).await?;
     let mut all_stopped = true;
     for side in servers.chunk_by(|one, next| one.frontend == next.frontend) {
         let ids: Vec<ServerId> = side.iter().map(|server| server.id.clone()).collect();
         let told = ask(&ids, async |id| operator.stop(id).await).await?;
         let gone = told.into_iter().map(async |(id, told)| {
             told?;
-            timeout(PATIENCE, operator.gone(id)).await.context("it has not stopped yet")?;
+            let gone = timeout(PATIENCE, operator.gone(id)).await;
+            gone.with_context(|| format!("{id} has not stopped yet"))?;
             anyhow::Ok(())
         });
         for (id, stopped) in ids.iter().zip(join_all(gone).await) {
@@ -62,13 +66,12 @@ pub(super) async fn restart(
     servers: Chosen,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let servers = chosen(operator, servers)?;
+    let servers = chosen(operator, servers).await?;
     for server in &servers {
         let again = async {
             operator.restart(&server.id).await?;
-            timeout(PATIENCE, operator.replaced(server))
-                .await
-                .context("it has not started again")?;
+            let replaced = timeout(PATIENCE, operator.replaced(server)).await;
+            replaced.with_context(|| format!("{} has not started again yet", server.id))?;
             anyhow::Ok(())
         };
         // The next one may be all that is left of its kind.
@@ -85,19 +88,35 @@ pub(super) async fn kill(
     servers: Chosen,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let ids: Vec<ServerId> =
-        chosen(operator, servers)?.into_iter().map(|server| server.id).collect();
-    let told = ask(&ids, async |id| {
-        let process = operator.status(id).await?.process;
-        // Whoever comes first in its process is told; nobody would be left to tell the others.
-        match ids.iter().find(|id| process.contains(id)) {
-            Some(first) if first != id => Ok(()),
-            _ => operator.kill(id, &ids).await,
-        }
-    });
+    let chosen = chosen(operator, servers).await?;
+    let ids: Vec<ServerId> = chosen.into_iter().map(|server| server.id).collect();
+    // Nobody is left to answer for a process that was killed.
+    let told = ask(&ids, async |id| operator.status(id).await).await?;
     let mut all_killed = true;
-    for (id, killed) in told.await? {
-        all_killed &= done(id, "killed", killed.map_err(anyhow::Error::from), out);
+    // Whoever comes first in a process, and those who end with it.
+    let mut processes: Vec<(ServerId, Vec<&ServerId>)> = Vec::new();
+    for (id, status) in told {
+        let first = match status {
+            Ok(status) => ids.iter().find(|id| status.process.contains(id)).unwrap_or(id),
+            Err(error) => {
+                all_killed &= done(id, "", Err(error.into()), out);
+                continue;
+            }
+        };
+        match processes.iter_mut().find(|(known, _)| known == first) {
+            Some((_, ending)) => ending.push(id),
+            None => processes.push((first.clone(), vec![id])),
+        }
+    }
+    let (firsts, ending): (Vec<ServerId>, Vec<_>) = processes.into_iter().unzip();
+    let told = ask(&firsts, async |id| operator.kill(id, &ids).await).await?;
+    for ((first, killed), ending) in told.into_iter().zip(ending) {
+        match killed {
+            Ok(()) => ending.into_iter().for_each(|id| {
+                done(id, "killed", Ok(()), out);
+            }),
+            Err(error) => all_killed &= done(first, "", Err(error.into()), out),
+        }
     }
     Ok(all_killed)
 }
@@ -112,7 +131,7 @@ pub(super) async fn add(
     let new = described(&entry)?;
     let servers = operator.servers();
     let beside = match (beside, &new) {
-        (Some(name), _) => find(operator, &name)?,
+        (Some(name), _) => find(operator, &name).await?,
         (None, new) => {
             let alike = |server: &&Found| match new {
                 NewServer::Entry { kind, .. } => server.kind.as_str() == kind,

@@ -21,16 +21,21 @@ pub(super) async fn ask<'a, T>(
     let answers = servers.iter().map(async |server| (server, question(server).await));
     let answers = join_all(answers).await;
     // What holds for all of them is said once.
-    if let Some((_, Err(OrderError::Refused { code: 401 | 403 | 429, reason, .. }))) =
-        answers.iter().find(|(_, answer)| is_turned_away(answer))
+    let mut reasons = answers.iter().map(|(_, answer)| turned_away(answer));
+    if let Some(Some(first)) = reasons.next()
+        && reasons.all(|reason| reason == Some(first))
     {
-        bail!("{reason}");
+        bail!("{first}");
     }
     Ok(answers)
 }
 
-fn is_turned_away<T>(answer: &Result<T, OrderError>) -> bool {
-    matches!(answer, Err(OrderError::Refused { code: 401 | 403 | 429, .. }))
+/// Why whoever asks was not let in.
+fn turned_away<T>(answer: &Result<T, OrderError>) -> Option<&str> {
+    match answer {
+        Err(OrderError::Refused { code: 401 | 403 | 429, reason, .. }) => Some(reason),
+        _ => None,
+    }
 }
 
 /// Says what went wrong, of those that did not answer, and whether all did.
@@ -168,7 +173,7 @@ pub(super) async fn show(
             Ok(complete && found != 0)
         }
         Show::Config { server } => {
-            let server = find(operator, &server)?;
+            let server = find(operator, &server).await?;
             let config = operator.config(&server).await?;
             say(out, &serde_json::to_string_pretty(&config)?);
             Ok(true)

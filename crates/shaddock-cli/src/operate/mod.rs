@@ -17,6 +17,7 @@ use anyhow::{Context as _, bail};
 use shaddock::ServerId;
 use shaddock::admin::Operator;
 use shaddock::config::Cluster;
+use tokio::time::timeout;
 
 use crate::cluster;
 use crate::output::say;
@@ -78,7 +79,7 @@ pub(crate) async fn operate(
             let Some((remote, method)) = method.split_once('.') else {
                 bail!("{method}: a remote and its method are needed, such as ChatRemote.kick");
             };
-            let server = find(operator, &server)?;
+            let server = find(operator, &server).await?;
             let result = operator.call(&server, remote, method, args).await?;
             say(out, &serde_json::to_string_pretty(&result)?);
             Ok(true)
@@ -86,16 +87,19 @@ pub(crate) async fn operate(
     }
 }
 
+/// How long a server may take to be heard of. Each says every second that it lives.
+const HEARD: Duration = Duration::from_secs(3);
+
 /// The server of this name, which runs.
-fn find(operator: &Operator, name: &str) -> anyhow::Result<ServerId> {
-    let servers = operator.servers();
-    match servers.iter().find(|server| server.id.as_str() == name) {
-        Some(server) => Ok(server.id.clone()),
-        None => {
-            let there: Vec<_> = servers.iter().map(|server| server.id.as_str()).collect();
-            Err(nobody(&there)).with_context(|| format!("no server {name} runs"))
-        }
+async fn find(operator: &Operator, name: &str) -> anyhow::Result<ServerId> {
+    if let Ok(id) = name.parse()
+        && timeout(HEARD, operator.appears(&id)).await.is_ok()
+    {
+        return Ok(id);
     }
+    let servers = operator.servers();
+    let there: Vec<_> = servers.iter().map(|server| server.id.as_str()).collect();
+    Err(nobody(&there)).with_context(|| format!("no server {name} runs"))
 }
 
 fn nobody(there: &[&str]) -> anyhow::Error {

@@ -4,6 +4,7 @@ use clap::Parser;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use serde_json::json;
+use shaddock::admin::OrderError;
 use shaddock::config::{Config, Overrides};
 use shaddock::testing::{TestApp, TestClient};
 use shaddock::{App, Msg, Result, Server, Session};
@@ -128,7 +129,12 @@ async fn a_process_is_killed_once_and_whole() {
     let (app, operator) = start().await;
     let (killed, text) = said(&operator, &["kill", "chat-1"]).await.unwrap();
     assert!(!killed && text.contains("its process runs connector-1, chat-2, too"), "{text}");
-    done(&operator, &["kill", "--all"]).await;
+    let (killed, text) = said(&operator, &["kill", "chat-1", "chat-2"]).await.unwrap();
+    let spared =
+        "chat-1: its process runs connector-1, too: name all of them, or `stop` this one\n";
+    assert_eq!((killed, &*text), (false, spared), "nobody is said to be killed who is not");
+    let text = done(&operator, &["kill", "--all"]).await;
+    assert_eq!(text, "connector-1: killed\nchat-1: killed\nchat-2: killed\n");
     app.killed().await;
 }
 
@@ -178,6 +184,36 @@ async fn who_is_not_let_in_is_told_once() {
     assert_eq!(denied, "monitor is of level 2, which may look only: this needs level 1");
     let called = refused(&monitor, &["call", "chat-1", "Rooms", "1"]).await;
     assert_eq!(called, "Rooms: a remote and its method are needed, such as ChatRemote.kick");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_let_in_by_some_is_told_what_each_has_said() {
+    let (_app, operator) = start().await;
+    let servers: Vec<ServerId> = operator.servers().into_iter().map(|server| server.id).collect();
+    let refusal = |server: &ServerId, code, reason: &str| {
+        Err(OrderError::Refused { server: server.clone(), code, reason: reason.to_owned() })
+    };
+    let answers = look::ask(&servers, async |id| match id.as_str() {
+        "chat-1" => refusal(id, 401, "no such user"),
+        _ => Ok(()),
+    });
+    let answers: Vec<_> = answers.await.unwrap().iter().map(|(_, answer)| answer.is_ok()).collect();
+    assert_eq!(answers, [false, true, true]);
+    let all = look::ask(&servers, async |id| refusal(id, 401, "no such user") as Result<(), _>);
+    assert_eq!(all.await.unwrap_err().to_string(), "no such user");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_heard_of_late_is_found() {
+    let (app, operator) = start().await;
+    app.app().stop_server(&"chat-1".parse().unwrap()).await.unwrap();
+    let entry = app.app().config().server("chat-1").unwrap().clone();
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        app.app().add_server(entry).await.unwrap();
+    };
+    let (told, ()) = tokio::join!(done(&operator, &["stop", "chat-1"]), late);
+    assert_eq!(told, "chat-1: stopped\n");
 }
 
 #[tokio::test(start_paused = true)]
