@@ -69,8 +69,9 @@
 //!
 //! # Exit codes
 //!
-//! The exit code is 0 if all went well, 1 if something is wrong or the deadline of a stop cut
-//! something off, 2 if the command line can't be understood, and 3 if an operator has killed the process.
+//! The exit code is 0 if all went well, 1 if something is wrong, 2 if the command line can't be understood, 3 if an
+//! operator has killed the process, and 4 if it stopped as it was asked to, and the deadline or a second signal cut off what was
+//! under way. Whoever starts again what has failed should leave 3 and 4 alone, as `start --processes` does.
 
 mod run;
 

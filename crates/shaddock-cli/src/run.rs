@@ -1,8 +1,7 @@
 //! From the command line to an exit code.
 
-use std::fmt;
 use std::io;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -18,6 +17,7 @@ use crate::log;
 use crate::operate;
 use crate::output::{complain, say};
 use crate::processes;
+use crate::signals::Watcher;
 
 /// Does what the command line says, for the application that `app` makes of its configuration.
 ///
@@ -33,45 +33,63 @@ pub fn run(
     end(obey(Arguments::parse(), begun, embedded, app))
 }
 
-/// The exit code of a process that an operator has killed.
-pub(crate) const KILLED: u8 = 3;
-
-/// An operator has killed the process.
-#[derive(Debug)]
-pub(crate) struct Killed;
-
-impl fmt::Display for Killed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("killed by an operator")
-    }
+/// How a program ends, as its exit code tells whoever watches it. The worst comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    Well,
+    /// It was told to stop, and not all that was under way could end in time.
+    CutOff,
+    /// An operator has killed it.
+    Killed,
+    /// Something is wrong: it may be started again.
+    Failed,
 }
 
-impl std::error::Error for Killed {}
+impl Ending {
+    /// How a process has ended.
+    pub(crate) fn of(status: ExitStatus) -> Ending {
+        let known = [Ending::Well, Ending::CutOff, Ending::Killed];
+        let told = known.into_iter().find(|ending| status.code() == Some(ending.code().into()));
+        told.unwrap_or(Ending::Failed)
+    }
 
-/// The exit code of what was done, which is said if it is an error.
-pub(crate) fn end(done: anyhow::Result<bool>) -> ExitCode {
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) if error.is::<Killed>() => ExitCode::from(KILLED),
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
+    fn code(self) -> u8 {
+        match self {
+            Ending::Well => 0,
+            Ending::Failed => 1,
+            // 2 is of the command line.
+            Ending::Killed => 3,
+            Ending::CutOff => 4,
         }
     }
 }
 
-/// Says whether all went well.
+/// What is done well, or is not.
+impl From<bool> for Ending {
+    fn from(well: bool) -> Ending {
+        if well { Ending::Well } else { Ending::Failed }
+    }
+}
+
+/// The exit code of what was done, which is said if it is an error.
+pub(crate) fn end(done: anyhow::Result<Ending>) -> ExitCode {
+    let ending = done.unwrap_or_else(|error| {
+        complain(&error);
+        Ending::Failed
+    });
+    ExitCode::from(ending.code())
+}
+
 fn obey(
     Arguments { options, command }: Arguments,
     begun: Instant,
     embedded: &[(&str, &str)],
     app: impl FnOnce(Config) -> App,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Ending> {
     let out = &mut io::stdout();
     let command = command.unwrap_or_default();
     if let Command::HashPassword = command {
-        return operate::hash(out);
+        return operate::hash(out).map(Ending::from);
     }
     let Found { config, place } = configuration::find(&options, embedded)?;
     let usual = match command {
@@ -89,13 +107,14 @@ fn obey(
     let done = runtime.block_on(async {
         match command {
             Command::HashPassword => unreachable!("it was done above"),
-            Command::Routes => routes::routes(&app(config), out),
+            Command::Routes => routes::routes(&app(config), out).map(Ending::from),
             Command::Check => {
                 say(out, &place);
-                check::check(app(config), out).await
+                check::check(app(config), out).await.map(Ending::from)
             }
             Command::Operate(command) => {
-                operate::connect(config.cluster, &options.login, command, out).await
+                let done = operate::connect(config.cluster, &options.login, command, out);
+                done.await.map(Ending::from)
             }
             Command::Start(Start { ids, kinds, processes: true, host, .. }) => {
                 say(out, &place);
@@ -109,14 +128,33 @@ fn obey(
                 if !watched {
                     say(out, &place);
                 }
+                let watcher = watched.then(Watcher::listen);
                 let app = app(config);
                 let servers = start::choose(app.config(), ids, &kinds)?;
-                let app = cluster::join(app, &servers).await?;
-                start::start(begun, app.only(servers), watched, out).await
+                let app = async { anyhow::Ok(cluster::join(app, &servers).await?.only(&servers)) };
+                start::start(begun, app, watcher, out).await
             }
         }
     });
     // What was to end has, or is cut off: nothing to wait for.
     runtime.shutdown_background();
     done
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn whoever_watches_a_process_knows_how_it_ended() {
+        for ending in [Ending::Well, Ending::CutOff, Ending::Killed, Ending::Failed] {
+            let status = ExitStatus::from_raw(i32::from(ending.code()) << 8);
+            assert_eq!(Ending::of(status), ending);
+        }
+        for other in [2 << 8, 101 << 8, 9] {
+            assert_eq!(Ending::of(ExitStatus::from_raw(other)), Ending::Failed, "{other}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use crate::init::{self, Init};
 use crate::log;
 use crate::operate::{self, arguments::Login, arguments::Operate};
-use crate::run::end;
+use crate::run::{Ending, end};
 
 /// Makes a new project, and looks after the servers of a cluster.
 #[derive(Debug, Parser)]
@@ -51,7 +51,7 @@ enum Command {
 
 /// Does what the command line says, as the program `shaddock`.
 pub fn run() -> ExitCode {
-    end(obey(Arguments::parse()))
+    end(obey(Arguments::parse()).map(Ending::from))
 }
 
 fn obey(arguments: Arguments) -> anyhow::Result<bool> {

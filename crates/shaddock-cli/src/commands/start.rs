@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::io::Write;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 use shaddock::{App, Config, Running, ServerHandle};
 use tokio::time::Instant;
 
 use crate::output::say;
 use crate::processes::word;
-use crate::run::Killed;
-use crate::signals::Signals;
+use crate::run::Ending;
+use crate::signals::{Signals, Watcher};
 
 /// The ids of the servers to run: those named and those of these kinds; all, if neither is said.
 pub(crate) fn choose(
@@ -38,20 +38,24 @@ pub(crate) fn choose(
     Ok(chosen)
 }
 
-/// Runs the servers of `app`, and says whether in the end all of them ended by themselves.
+/// Runs the servers of `app`, and says how in the end they ended.
 ///
-/// One that is `watched` says what there is to say to the process that watches it, and stops with it.
+/// With a `watcher` it says what there is to say to the process that watches this one, and stops with it.
 pub(crate) async fn start(
     begun: Instant,
-    app: App,
-    watched: bool,
+    app: impl Future<Output = anyhow::Result<App>>,
+    mut watcher: Option<Watcher>,
     out: &mut impl Write,
-) -> anyhow::Result<bool> {
-    let running = app.start().await?;
-    // Until here a signal ends the process at once, and nobody was let in who would mind.
-    let mut signals = Signals::listen().context("the system does not let us hear its signals")?;
-    if watched {
-        signals.listen_to_watcher();
+) -> anyhow::Result<Ending> {
+    let running = tokio::select! {
+        running = async { anyhow::Ok(app.await?.start().await?) } => running?,
+        () = Watcher::stops(watcher.as_mut()) => return Ok(Ending::Well),
+    };
+    // Until here a signal ends the process at once, as its watcher does; nobody was let in who would mind.
+    let signals = Signals::listen().context("the system does not let us hear its signals")?;
+    let is_watched = watcher.is_some();
+    let mut signals = signals.watched_by(watcher);
+    if is_watched {
         word::ready(&summary(&running), out);
         word::beat(running.app());
     } else {
@@ -62,7 +66,7 @@ pub(crate) async fn start(
     let reason = tokio::select! {
         signal = signals.next() => signal,
         () = running.stopping() => "the application asked for it",
-        () = running.killed() => return Err(killed(out)),
+        () = running.killed() => return Ok(killed(out)),
     };
     let seconds = running.app().config().stop.deadline.as_secs_f64();
     say(
@@ -79,19 +83,20 @@ pub(crate) async fn start(
                 true => format!("stopped in {elapsed} ms"),
                 false => format!("stopped in {elapsed} ms; what had not ended was cut off"),
             });
-            Ok(all_ended)
+            ensure!(!running.has_failed(), "its last server did not start again");
+            Ok(if all_ended { Ending::Well } else { Ending::CutOff })
         }
         signal = signals.next() => {
             say(out, &format!("cut off ({signal})"));
-            Ok(false)
+            Ok(Ending::CutOff)
         }
-        () = running.killed() => Err(killed(out)),
+        () = running.killed() => Ok(killed(out)),
     }
 }
 
-fn killed(out: &mut impl Write) -> anyhow::Error {
-    say(out, &Killed.to_string());
-    Killed.into()
+fn killed(out: &mut impl Write) -> Ending {
+    say(out, "killed by an operator");
+    Ending::Killed
 }
 
 /// What there is to know about servers that have started.
@@ -167,11 +172,11 @@ mod tests {
         App::new(config.unwrap()).server(Server::backend("chat")).component(Brief { is_stubborn })
     }
 
-    /// What is said of it, and whether it ended well.
-    async fn seen(app: App) -> (bool, String) {
+    /// How it ended, and what is said of it.
+    async fn seen(app: App) -> (Ending, String) {
         let mut out = Vec::new();
-        let ended_well = start(Instant::now(), app, false, &mut out).await.unwrap();
-        (ended_well, String::from_utf8(out).unwrap())
+        let ending = start(Instant::now(), async { Ok(app) }, None, &mut out).await.unwrap();
+        (ending, String::from_utf8(out).unwrap())
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,13 +187,13 @@ ready in 0 ms
 stopping (the application asked for it): what is under way has 10 s; a signal ends it at once
 stopped in 0 ms
 ";
-        assert_eq!(seen(brief(false)).await, (true, wanted.to_owned()));
+        assert_eq!(seen(brief(false)).await, (Ending::Well, wanted.to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_does_not_end_is_cut_off_and_told() {
-        let (ended_well, said) = seen(brief(true)).await;
-        assert!(!ended_well);
+        let (ending, said) = seen(brief(true)).await;
+        assert_eq!(ending, Ending::CutOff);
         assert!(said.ends_with("stopped in 10000 ms; what had not ended was cut off\n"), "{said}");
     }
 

@@ -34,24 +34,28 @@ const CLIENT: &[(&str, &str)] = &[
 
 /// The files of the project `name`: paths and texts. `crates` is where Shaddock is, if not at crates.io.
 pub(super) fn of(name: &str, crates: Option<&Path>) -> Vec<(String, String)> {
-    let manifest = MANIFEST
-        .replace(
-            "SHADDOCK",
-            &[dependency("shaddock", crates, ""), dependency("shaddock-cli", crates, "")]
-                .join("\n"),
-        )
-        .replace("TESTING", &dependency("shaddock", crates, ", features = [\"testing\"]"));
+    let named = |text: &str| text.replace("my-game", name).replace("my_game", &identifier(name));
+    let mut manifest = String::new();
+    for line in named(MANIFEST).lines() {
+        // A path is put in as it is, whatever names are in it.
+        let lines = match line {
+            "SHADDOCK" => {
+                dependency("shaddock", crates, "") + "\n" + &dependency("shaddock-cli", crates, "")
+            }
+            "TESTING" => dependency("shaddock", crates, ", features = [\"testing\"]"),
+            line => line.to_owned(),
+        };
+        let _ = writeln!(manifest, "{lines}");
+    }
     let mut scripts = String::new();
     for (file, _) in CLIENT {
         let _ =
             writeln!(scripts, r#"    ("/client/{file}", include_str!("../web/client/{file}")),"#);
     }
-    let page = PAGE.replace("SCRIPTS]", &format!("{scripts}]"));
+    let page = named(PAGE).replace("SCRIPTS]", &format!("{scripts}]"));
 
-    let own = [("Cargo.toml", manifest.as_str()), ("src/page.rs", &page)];
-    let named = |text: &str| text.replace("my-game", name).replace("my_game", &identifier(name));
-    let mut files: Vec<_> =
-        (own.iter().chain(FILES)).map(|(file, text)| ((*file).to_owned(), named(text))).collect();
+    let mut files = vec![("Cargo.toml".to_owned(), manifest), ("src/page.rs".to_owned(), page)];
+    files.extend(FILES.iter().map(|(file, text)| ((*file).to_owned(), named(text))));
     files.extend(
         CLIENT.iter().map(|(file, text)| (format!("web/client/{file}"), (*text).to_owned())),
     );
@@ -67,5 +71,20 @@ fn dependency(krate: &str, crates: Option<&Path>, rest: &str) -> String {
             format!("{krate} = {{ path = {:?}{rest} }}", crates.join(krate).display().to_string())
         }
         None => format!("{krate} = {{ version = \"{version}\"{rest} }}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkout_may_be_anywhere() {
+        let crates = Path::new("/src/my-game/my_game TESTING SHADDOCK/crates");
+        let files = of("other", Some(crates));
+        let manifest = &files.iter().find(|(file, _)| file == "Cargo.toml").unwrap().1;
+        let wanted = format!("shaddock = {{ path = {:?}", crates.join("shaddock"));
+        assert_eq!(manifest.matches(&wanted).count(), 2, "{manifest}");
+        assert!(manifest.contains("name = \"other\""), "{manifest}");
     }
 }

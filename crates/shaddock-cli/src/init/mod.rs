@@ -1,4 +1,4 @@
-//! `init`: a new project, which builds, runs and passes its test at once.
+//! `init`: a new project, which builds, runs and passes its test, once Shaddock is where it looks for it.
 
 mod files;
 mod name;
@@ -40,6 +40,15 @@ pub(crate) fn init(project: &Init, place: &Path, out: &mut impl Write) -> anyhow
     say(out, &format!("  cd {name}"));
     say(out, "  cargo run     # then open http://127.0.0.1:3001 in two tabs");
     say(out, "  cargo test");
+    if path.is_none() {
+        let version = env!("CARGO_PKG_VERSION");
+        say(
+            out,
+            &format!(
+                "It wants Shaddock {version} of crates.io; where that has none yet, make it with --path and a checkout of Shaddock."
+            ),
+        );
+    }
     Ok(())
 }
 

@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use shaddock::config::Server;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::pipe::Pipe;
 use super::word::Word;
 use crate::commands::start::Summary;
-use crate::run::KILLED;
+use crate::run::Ending;
 
 /// How long a process may say nothing before it is taken for stuck.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// The watching process itself is late by more when it was frozen, or waited for what it shows to be read.
+const LATE: Duration = Duration::from_secs(1);
 
 /// How long to wait before a process is started again: twice as long each time, up to `LONGEST`.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -44,7 +47,7 @@ pub(super) enum News {
     /// It has ended, and is not started again.
     Ended {
         id: String,
-        well: bool,
+        ending: Ending,
     },
 }
 
@@ -97,8 +100,8 @@ pub(super) struct Keeper {
 struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
-    stdout: Lines<BufReader<ChildStdout>>,
-    stderr: Lines<BufReader<ChildStderr>>,
+    stdout: Pipe<ChildStdout>,
+    stderr: Pipe<ChildStderr>,
 }
 
 impl Keeper {
@@ -117,30 +120,34 @@ impl Keeper {
     pub(super) async fn keep(mut self) {
         let mut pause = PAUSE;
         let mut was_ready = false;
-        let well = loop {
+        let ending = loop {
             let begun = Instant::now();
             let ended = match self.spawn() {
                 Ok(running) => self.watch(running, &mut was_ready).await,
                 Err(error) => Err(error),
             };
             let status = match ended {
-                Ok(status) if status.success() => break true,
-                Ok(status) if status.code() == Some(KILLED.into()) => {
-                    self.say("it was killed by an operator, and is not started again").await;
-                    break false;
-                }
-                Ok(status) => status.to_string(),
+                Ok(status) => match Ending::of(status) {
+                    Ending::Failed => status.to_string(),
+                    Ending::Killed => {
+                        self.say("it was killed by an operator, and is not started again").await;
+                        break Ending::Killed;
+                    }
+                    as_asked => break as_asked,
+                },
                 Err(error) => format!("{error:#}"),
             };
-            if *self.wanted.borrow() != Wanted::Running || !was_ready {
-                break false;
+            match *self.wanted.borrow() {
+                Wanted::Running if was_ready => {}
+                Wanted::Running | Wanted::Stopped => break Ending::Failed,
+                Wanted::Killed => break Ending::CutOff,
             }
             if !self.server.auto_restart && !self.server.restart_force {
                 self.say(&format!(
                     "it has failed ({status}), and is not started again: its entry in servers.json has no \"auto-restart\": \"true\""
                 ))
                 .await;
-                break false;
+                break Ending::Failed;
             }
             if STEADY <= begun.elapsed() {
                 pause = PAUSE;
@@ -153,11 +160,11 @@ impl Keeper {
             tokio::select! {
                 () = sleep(pause) => {}
                 // Stopped meanwhile; both branches are cancel-safe.
-                _ = self.wanted.wait_for(|wanted| *wanted != Wanted::Running) => break false,
+                _ = self.wanted.wait_for(|wanted| *wanted != Wanted::Running) => break Ending::Failed,
             }
             pause = (pause * 2).min(LONGEST);
         };
-        let _ = self.news.send(News::Ended { id: self.server.id.clone(), well }).await;
+        let _ = self.news.send(News::Ended { id: self.server.id.clone(), ending }).await;
     }
 
     fn spawn(&self) -> anyhow::Result<Running> {
@@ -177,8 +184,8 @@ impl Keeper {
         let lines = "the pipes were asked for";
         Ok(Running {
             stdin: child.stdin.take(),
-            stdout: BufReader::new(child.stdout.take().expect(lines)).lines(),
-            stderr: BufReader::new(child.stderr.take().expect(lines)).lines(),
+            stdout: Pipe::new(child.stdout.take().expect(lines)),
+            stderr: Pipe::new(child.stderr.take().expect(lines)),
             child,
         })
     }
@@ -193,28 +200,29 @@ impl Keeper {
         let (mut out_open, mut err_open) = (true, true);
         self.wanted.mark_changed();
         let status = loop {
-            // All branches are cancel-safe.
+            // All branches are cancel-safe. They are looked at in this order, so that a process which says much is still
+            // told to stop, and none is taken for silent before all that it has said was heard.
             tokio::select! {
-                line = running.stdout.next_line(), if out_open => match line {
-                    Ok(Some(line)) => {
-                        (heard, is_stuck) = (Instant::now(), false);
-                        if self.hear(line).await {
-                            (is_ready, *was_ready) = (true, true);
-                        }
-                    }
-                    _ => out_open = false,
-                },
-                line = running.stderr.next_line(), if err_open => match line {
-                    Ok(Some(line)) => self.said(line, true).await,
-                    _ => err_open = false,
-                },
-                changed = self.wanted.changed() => match *self.wanted.borrow_and_update() {
-                    _ if changed.is_err() => running.stdin = None,
+                biased;
+                Ok(()) = self.wanted.changed() => match *self.wanted.borrow_and_update() {
                     Wanted::Running => {}
                     Wanted::Stopped => running.stdin = None,
                     Wanted::Killed => running.child.start_kill()?,
                 },
+                status = running.child.wait() => break status?,
+                line = running.stdout.next(), if out_open => match line {
+                    Some(line) => {
+                        (heard, is_stuck) = (Instant::now(), false);
+                        is_ready |= self.hear(line).await;
+                    }
+                    None => out_open = false,
+                },
                 () = sleep_until(heard + SILENCE), if is_ready && !is_stuck && running.stdin.is_some() => {
+                    // What it said while this process did not run itself may be on its way yet.
+                    if SILENCE + LATE < heard.elapsed() {
+                        heard = Instant::now();
+                        continue;
+                    }
                     is_stuck = true;
                     let seconds = SILENCE.as_secs();
                     if self.server.restart_force {
@@ -224,14 +232,22 @@ impl Keeper {
                         self.say(&format!("it gives no sign of life since {seconds} s; with \"restart-force\" it would be ended")).await;
                     }
                 }
-                status = running.child.wait() => break status?,
+                line = running.stderr.next(), if err_open => match line {
+                    Some(line) => self.said(line, true).await,
+                    None => err_open = false,
+                },
             }
         };
         let last_words = async {
-            self.rest(&mut running.stdout, false).await;
-            self.rest(&mut running.stderr, true).await;
+            while let Some(line) = running.stdout.next().await {
+                is_ready |= self.hear(line).await;
+            }
+            while let Some(line) = running.stderr.next().await {
+                self.said(line, true).await;
+            }
         };
         let _ = timeout(LAST_WORDS, last_words).await;
+        *was_ready |= is_ready;
         Ok(status)
     }
 
@@ -246,14 +262,6 @@ impl Keeper {
             Word::Said(line) => {
                 self.said(line, false).await;
                 false
-            }
-        }
-    }
-
-    async fn rest<R: AsyncRead + Unpin>(&self, lines: &mut Lines<BufReader<R>>, is_error: bool) {
-        while let Ok(Some(line)) = lines.next_line().await {
-            if let Word::Said(line) = Word::read(line) {
-                self.said(line, is_error).await;
             }
         }
     }

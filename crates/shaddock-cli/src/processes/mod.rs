@@ -2,6 +2,7 @@
 
 mod hosts;
 mod keeper;
+mod pipe;
 pub(crate) mod word;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::arguments::Options;
 use crate::commands::start::{Summary, show};
 use crate::output::{say, say_to_stderr};
+use crate::run::Ending;
 use crate::signals::Signals;
 use keeper::{Handle, Keeper, News};
 
@@ -46,14 +48,14 @@ pub(crate) fn of_host(config: &Config, host: Option<&str>) -> anyhow::Result<Vec
     Ok(ids)
 }
 
-/// Runs `ids` in a process each, and says whether in the end all of them ended by themselves.
+/// Runs `ids` in a process each, and says how in the end the worst of them ended.
 pub(crate) async fn start(
     begun: Instant,
     config: &Config,
     ids: &[String],
     options: &Options,
     out: &mut impl Write,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Ending> {
     if config.cluster.urls.is_empty() {
         bail!(
             "servers in several processes find each other over a broker: start one, as by `nats-server -js`, \
@@ -76,8 +78,8 @@ pub(crate) async fn start(
         keepers.spawn(keeper.keep());
     }
     let width = ids.iter().map(String::len).max().unwrap_or_default();
-    let mut all =
-        Processes { heard, handles, width, ready: HashMap::new(), failed: None, well: true };
+    let (ready, ending) = (HashMap::new(), Ending::Well);
+    let mut all = Processes { heard, handles, width, ready, failed: None, ending };
     drop(news);
 
     let reason = all.run(begun, ids, &mut signals, out).await;
@@ -91,7 +93,7 @@ pub(crate) async fn start(
     }
     match all.failed {
         Some(id) => bail!("{id} did not start"),
-        None => Ok(all.well),
+        None => Ok(all.ending),
     }
 }
 
@@ -106,7 +108,8 @@ struct Processes {
     ready: HashMap<String, Summary>,
     /// One that ended before it was ready, when nobody had asked it to.
     failed: Option<String>,
-    well: bool,
+    /// The worst so far.
+    ending: Ending,
 }
 
 impl Processes {
@@ -149,12 +152,12 @@ impl Processes {
                     Some(next) = self.heard.recv() => self.hear(next, out),
                     signal = signals.next() => {
                         say(out, &format!("cut off ({signal})"));
-                        (self.well, is_cut_off) = (false, true);
+                        is_cut_off = true;
                         self.handles.iter().for_each(Handle::kill);
                     }
                     () = sleep_until(end), if !is_cut_off => {
                         say(out, &format!("what has not ended in {} s is cut off", deadline.as_secs_f64()));
-                        (self.well, is_cut_off) = (false, true);
+                        is_cut_off = true;
                         self.side(is_frontend).for_each(Handle::kill);
                     }
                 }
@@ -177,8 +180,8 @@ impl Processes {
             News::Ready { id, summary } => {
                 self.ready.insert(id, summary);
             }
-            News::Ended { id, well } => {
-                self.well &= well;
+            News::Ended { id, ending } => {
+                self.ending = self.ending.max(ending);
                 self.handles.retain(|handle| handle.id != id);
                 if !self.ready.contains_key(&id) {
                     self.failed.get_or_insert(id);

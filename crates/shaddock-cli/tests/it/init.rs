@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -79,37 +79,29 @@ async fn a_new_project_builds_passes_its_test_and_runs() {
     cargo(&project, "test --offline");
     cargo(&project, "build --offline");
 
-    let servers = project.join("config/servers.json");
-    let mut text = fs::read_to_string(&servers).unwrap();
-    let ports = ["3014", "3050"].map(|known| {
-        // One that nobody had a moment ago.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        assert!(text.contains(known));
-        text = text.replace(known, &free.to_string());
-        free
-    });
-    fs::write(&servers, text).unwrap();
     let mut process = Process(
         Command::new(target().join("debug/new-game"))
-            .args(["--set", "app.page=127.0.0.1:0"])
+            .args(["--set", "app.page=127.0.0.1:0", "--set", "frontend.bind=127.0.0.1:0"])
             .current_dir(&project)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap(),
     );
-    let mut page = None;
+    let mut lines = Vec::new();
     for line in BufReader::new(process.0.stdout.take().unwrap()).lines().map(Result::unwrap) {
-        if let Some(address) = line.strip_prefix("the page: http://") {
-            page = Some(address.to_owned());
-        }
         if line.starts_with("ready in ") {
             break;
         }
+        lines.push(line);
     }
-    let page = page.expect("it says where its page is");
+    let place = |what: &str| {
+        let found = lines.iter().find_map(|line| line.strip_prefix(what));
+        found.unwrap_or_else(|| panic!("no {what:?} in {lines:?}")).to_owned()
+    };
+    let page = place("the page: http://");
     let html = get(&page, "/");
     assert!(html.contains("<title>new-game</title>"), "{html}");
-    assert!(html.contains(&format!("port: {} ", ports[0])), "it knows the gate: {html}");
+    assert!(html.contains("port: 3014 "), "it knows the gate: {html}");
     for script in fs::read_dir(checkout().join("clients/js")).unwrap() {
         let path = script.unwrap().path();
         if path.extension().is_some_and(|kind| kind == "js") {
@@ -120,10 +112,10 @@ async fn a_new_project_builds_passes_its_test_and_runs() {
     }
 
     let visitor = json!({ "name": "py", "room": "lobby" });
-    let gate = Client::connect(&format!("ws://127.0.0.1:{}", ports[0])).await.unwrap();
+    let gate = Client::connect(&format!("ws://{}", place("gate       "))).await.unwrap();
     let found: Value = gate.request("gate.gateHandler.find", &visitor).await.unwrap();
-    assert_eq!(found, json!(["127.0.0.1", ports[1]]));
-    let client = Client::connect(&format!("ws://127.0.0.1:{}", ports[1])).await.unwrap();
+    assert_eq!(found, json!(["127.0.0.1", 3050]));
+    let client = Client::connect(&format!("ws://{}", place("connector  "))).await.unwrap();
     let people: Value = client.request("connector.entryHandler.enter", &visitor).await.unwrap();
     assert_eq!(people, json!(["py"]));
 }
@@ -162,7 +154,9 @@ fn what_can_not_be_made_is_refused_and_leaves_what_is_there() {
 #[test]
 fn a_project_has_its_shaddock_from_crates_io_by_default() {
     let folder = Folder::new("crates-io");
-    assert!(folder.shaddock("init game").status.success());
+    let made = folder.shaddock("init game");
+    let said = String::from_utf8(made.stdout).unwrap();
+    assert!(made.status.success() && said.contains("of crates.io"), "{said}");
     let manifest = fs::read_to_string(folder.0.join("game/Cargo.toml")).unwrap();
     let wanted = concat!("shaddock = { version = \"", env!("CARGO_PKG_VERSION"), "\" }\n");
     assert!(manifest.contains(wanted), "{manifest}");

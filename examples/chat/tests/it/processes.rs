@@ -8,10 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How long anything may take. Nothing takes as long, but a machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Between two looks at something that is waited for.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The process and the run of each server.
+type Servers = HashMap<String, (String, String)>;
 
 /// Who may do everything, in the chat's adminUser.json.
 const PASSWORD: &str = "admin";
@@ -33,11 +39,6 @@ impl Drop for Place {
     }
 }
 
-/// A port that nobody had a moment ago.
-fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn broker() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("NATS_SERVER").filter(|named| !named.is_empty()) {
         return Some(named.into());
@@ -48,7 +49,7 @@ fn broker() -> Option<PathBuf> {
 }
 
 impl Place {
-    /// A broker, and the chat's configuration with ports of its own; nothing, where there is no broker.
+    /// A broker, and the chat's configuration; nothing, where there is no broker.
     fn new(name: &str) -> Option<Place> {
         let Some(broker) = broker() else {
             let message =
@@ -58,13 +59,37 @@ impl Place {
             let _ = writeln!(io::stderr(), "{message}");
             return None;
         };
+        let mut place = Place::configured(name);
+        let process = Command::new(broker)
+            .args(["-js", "-a", "127.0.0.1", "-p", "-1", "-sd"])
+            .arg(place.folder.join("store"))
+            .arg("--ports_file_dir")
+            .arg(&place.folder)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let ports = place.folder.join(format!("nats-server_{}.ports", process.id()));
+        place.processes.push(process);
+        // It writes down where it listens when it is ready.
+        wait("the broker is ready", || {
+            let text = fs::read_to_string(&ports).unwrap_or_default();
+            let url = serde_json::from_str(&text)
+                .ok()
+                .and_then(|ports: Value| Some(ports.get("nats")?.get(0)?.as_str()?.to_owned()));
+            url.map(|url| place.url = url).is_some()
+        });
+        Some(place)
+    }
+
+    /// The chat's configuration, for front-ends that listen on any port.
+    fn configured(name: &str) -> Place {
         let folder =
             std::env::temp_dir().join(format!("shaddock-chat-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let servers = json!({
-            "gate": [{ "id": "gate-1", "host": "127.0.0.1", "clientPort": port(), "frontend": true }],
+            "gate": [{ "id": "gate-1", "host": "127.0.0.1", "clientPort": 3014, "frontend": true }],
             "connector": [
-                { "id": "connector-1", "host": "127.0.0.1", "clientPort": port(), "frontend": true },
+                { "id": "connector-1", "host": "127.0.0.1", "clientPort": 3050, "frontend": true },
                 { "id": "elsewhere-1", "host": "192.0.2.1", "clientPort": 3050, "frontend": true },
             ],
             "chat": [
@@ -74,16 +99,11 @@ impl Place {
             ],
         });
         fs::write(folder.join("servers.json"), servers.to_string()).unwrap();
+        let anywhere = "[frontend]\nbind = \"127.0.0.1:0\"\n";
+        fs::write(folder.join("shaddock.toml"), anywhere).unwrap();
         let users = chat::CONFIG.iter().find(|(name, _)| *name == "adminUser.json").unwrap().1;
         fs::write(folder.join("adminUser.json"), users).unwrap();
-        let port = port();
-        let process = Command::new(broker)
-            .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
-            .arg(folder.join("store"))
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Some(Place { folder, processes: vec![process], url: format!("nats://127.0.0.1:{port}") })
+        Place { folder, processes: Vec::new(), url: String::new() }
     }
 
     fn chat(&self, arguments: &[&str]) -> Command {
@@ -99,19 +119,25 @@ impl Place {
         command
     }
 
-    /// Starts the processes, and reads what is said until they are ready.
-    fn start(&mut self) -> (usize, Vec<String>, BufReader<ChildStdout>) {
+    /// Starts the processes, and gives the one that watches them and what it says.
+    fn spawn(&mut self) -> (usize, BufReader<ChildStdout>) {
         let mut process =
             self.chat(&["start", "--processes"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(process.stdout.take().unwrap());
+        let out = BufReader::new(process.stdout.take().unwrap());
         self.processes.push(process);
+        (self.processes.len() - 1, out)
+    }
+
+    /// Starts the processes, and reads what is said until they are ready.
+    fn start(&mut self) -> (usize, Vec<String>, BufReader<ChildStdout>) {
+        let (parent, mut out) = self.spawn();
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
             assert_ne!(out.read_line(&mut line).unwrap(), 0, "it ended: {lines:?}");
             lines.push(line.trim_end().to_owned());
             if line.starts_with("ready in ") {
-                return (self.processes.len() - 1, lines, out);
+                return (parent, lines, out);
             }
         }
     }
@@ -121,8 +147,8 @@ impl Place {
         self.chat(arguments).output().unwrap()
     }
 
-    /// The servers that live, with the process and the run of each.
-    fn list(&self) -> HashMap<String, (String, String)> {
+    /// The servers that live.
+    fn list(&self) -> Servers {
         let output = self.told(&["list"]);
         let text = String::from_utf8(output.stdout).unwrap();
         let row = |line: &str| {
@@ -134,17 +160,36 @@ impl Place {
         text.lines().skip(1).filter(|line| line.contains("  alive  ")).map(row).collect()
     }
 
-    /// Waits until the list is as it should be.
-    fn until(&self, what: &str, is_so: impl Fn(&HashMap<String, (String, String)>) -> bool) {
-        wait(what, || is_so(&self.list()));
+    /// Waits until the list is as it should be, and gives it. One without the connector is none: nobody ends that.
+    fn until(&self, what: &str, is_so: impl Fn(&Servers) -> bool) -> Servers {
+        let mut servers = Servers::new();
+        wait(what, || {
+            servers = self.list();
+            servers.contains_key("connector-1") && is_so(&servers)
+        });
+        servers
+    }
+
+    /// Waits until all servers are there, and have told their process.
+    fn all(&self) -> Servers {
+        self.until("all servers are there", |now| {
+            now.len() == 5 && now.values().all(|(pid, _)| pid != "-")
+        })
+    }
+
+    /// Does something that must be done.
+    fn does(&self, arguments: &[&str]) {
+        let output = self.told(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 }
 
-fn wait(what: &str, is_so: impl Fn() -> bool) {
+fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::yield_now();
+        // Those who are waited for need the processor.
+        std::thread::park_timeout(PAUSE);
     }
 }
 
@@ -166,16 +211,12 @@ fn each_server_has_a_process_that_is_watched() {
     assert!(said.contains(&"chat       chat-1, chat-2, chat-3".to_owned()), "{said:?}");
 
     // An operator sees them, and who has another password does not.
-    let before = place.list();
-    let mut ids: Vec<_> = before.keys().map(String::as_str).collect();
-    ids.sort_unstable();
-    assert_eq!(ids, ["chat-1", "chat-2", "chat-3", "connector-1", "gate-1"]);
+    let before = place.all();
     let stranger = place.chat(&["list"]).env("SHADDOCK_PASSWORD", "guess").output().unwrap();
     assert_eq!(stranger.status.code(), Some(1));
-    assert_eq!(
-        String::from_utf8(stranger.stderr).unwrap(),
-        "error: adminUser.json has no such user with this password\n"
-    );
+    let said = String::from_utf8(stranger.stderr).unwrap();
+    let refused = "error: adminUser.json has no such user with this password\n";
+    assert!(said.ends_with(refused), "{said}");
 
     // One that crashes is started again, where servers.json says so.
     send("-KILL", &before["chat-1"].0);
@@ -191,8 +232,8 @@ fn each_server_has_a_process_that_is_watched() {
     });
 
     // One that an operator stops or kills stays away.
-    assert!(place.told(&["stop", "chat-1"]).status.success());
-    assert!(place.told(&["kill", "chat-2"]).status.success());
+    place.does(&["stop", "chat-1"]);
+    place.does(&["kill", "chat-2"]);
     place.until("both are gone", |now| !now.contains_key("chat-1") && !now.contains_key("chat-2"));
 
     // The rest stops in order with the one that watches it.
@@ -209,8 +250,7 @@ fn each_server_has_a_process_that_is_watched() {
 fn processes_end_with_the_one_that_watches_them() {
     let Some(mut place) = Place::new("orphans") else { return };
     let (parent, _, _out) = place.start();
-    let pids: Vec<_> = place.list().into_values().map(|(pid, _)| pid).collect();
-    assert_eq!(pids.len(), 5);
+    let pids: Vec<_> = place.all().into_values().map(|(pid, _)| pid).collect();
     place.processes[parent].kill().unwrap();
     place.processes[parent].wait().unwrap();
     wait("all of them end", || !pids.iter().any(|pid| lives(pid)));
@@ -223,6 +263,26 @@ fn processes_that_are_stopped_all_end_well() {
     send("-INT", &place.processes[parent].id().to_string());
     let lines: Vec<_> = out.lines().map(Result::unwrap).collect();
     assert_eq!(place.processes[parent].wait().unwrap().code(), Some(0), "{lines:?}");
+}
+
+#[test]
+fn processes_that_wait_for_a_broker_end_well_when_they_are_stopped() {
+    let mut place = Place::configured("waiting");
+    // A broker that lets everyone in and says nothing.
+    let broker = TcpListener::bind("127.0.0.1:0").unwrap();
+    broker.set_nonblocking(true).unwrap();
+    place.url = format!("nats://{}", broker.local_addr().unwrap());
+    let (parent, out) = place.spawn();
+    // The one that watches listens to signals before it starts anybody.
+    let mut visitor = None;
+    wait("a server looks for the broker", || {
+        visitor = broker.accept().ok();
+        visitor.is_some()
+    });
+    send("-INT", &place.processes[parent].id().to_string());
+    let lines: Vec<_> = out.lines().map(Result::unwrap).collect();
+    assert_eq!(place.processes[parent].wait().unwrap().code(), Some(0), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("cut off")), "{lines:?}");
 }
 
 #[test]
