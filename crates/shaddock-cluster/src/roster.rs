@@ -106,17 +106,18 @@ impl Roster {
     /// Takes in a beat of another server; `subject` is where to reach it.
     pub(crate) fn beat(&mut self, beat: Beat, now: Instant, subject: impl FnOnce() -> Subject) {
         let began = now.checked_sub(Duration::from_millis(beat.age)).unwrap_or(now);
-        let began = match self.acquaintances.get_mut(&beat.boot) {
+        let (began, is_new) = match self.acquaintances.get_mut(&beat.boot) {
             Some(other) if other.has_left => return,
             Some(other) => {
                 other.began = other.began.min(began);
-                other.began
+                (other.began, false)
             }
-            None => began,
+            None => (began, true),
         };
+        // Of two that began at once it is the newcomer, and among those who are known always the same one.
         let is_younger = |other: Boot| {
             let since = self.acquaintances.get(&other).map_or(now, |other| other.began);
-            (since, other) < (began, beat.boot)
+            since < began || (since == began && (is_new || other < beat.boot))
         };
         match self.heard.get_mut(&beat.id) {
             Some(heard) if heard.boot == beat.boot => heard.last = now,
