@@ -87,7 +87,7 @@ mod processes;
 mod signals;
 mod tool;
 
-pub use run::run;
+pub use run::{run, run_from};
 pub use tool::run as tool;
 
 /// The README's server compiles.

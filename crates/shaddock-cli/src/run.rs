@@ -1,5 +1,6 @@
 //! From the command line to an exit code.
 
+use std::ffi::OsString;
 use std::io;
 use std::process::{ExitCode, ExitStatus};
 
@@ -29,8 +30,19 @@ pub fn run(
     embedded: &'static [(&'static str, &'static str)],
     app: impl FnOnce(Config) -> App,
 ) -> ExitCode {
+    run_from(std::env::args_os(), embedded, app)
+}
+
+/// Does the same for a command line of one's own, whose first word is the program's name.
+///
+/// For an application that has flags of its own: it takes them out, or says them in other words, before.
+pub fn run_from(
+    arguments: impl IntoIterator<Item = OsString>,
+    embedded: &'static [(&'static str, &'static str)],
+    app: impl FnOnce(Config) -> App,
+) -> ExitCode {
     let begun = Instant::now();
-    end(obey(Arguments::parse(), begun, embedded, app))
+    end(obey(Arguments::parse_from(arguments), begun, embedded, app))
 }
 
 /// How a program ends, as its exit code tells whoever watches it. The worst comes last.

@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_with_a_reason() {
         for (line, reason) in [
-            ("robot echo --seconds -1", "--seconds is a number of seconds"),
+            ("robot echo --seconds=-1", "--seconds is a number of seconds"),
             ("robot echo --connector nowhere", "a host and a port"),
             ("robot", "Usage"),
         ] {

@@ -1,10 +1,7 @@
 //! Coming in, as the chat's page does.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use shaddock_transport::HybridWire;
-use tokio::time::timeout;
 
 use crate::link::{Link, LinkError};
 use crate::{Address, Entrance, Speech};
@@ -23,27 +20,13 @@ pub(crate) enum EntryError {
     Link(&'static str, LinkError),
     #[error("{0} answered {1}")]
     Refused(&'static str, Value),
-    #[error("not let in within {0:?}")]
-    Slow(Duration),
 }
 
 const QUERY: &str = "gate.gateHandler.queryEntry";
 const ENTER: &str = "connector.entryHandler.enter";
 
-/// How long a whole login may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Asks the gate for a connector, if there is a gate, and enters there.
 pub(crate) async fn log_in(
-    entrance: &Entrance,
-    speech: Speech,
-    user: &User,
-) -> Result<Link<HybridWire>, EntryError> {
-    let entered = timeout(PATIENCE, enter(entrance, speech, user)).await;
-    entered.unwrap_or(Err(EntryError::Slow(PATIENCE)))
-}
-
-async fn enter(
     entrance: &Entrance,
     speech: Speech,
     user: &User,

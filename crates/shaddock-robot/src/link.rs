@@ -36,6 +36,8 @@ pub(crate) enum LinkError {
     Connect(#[from] ConnectError),
     #[error("no connection within {0:?}")]
     Slow(Duration),
+    #[error("no answer within {0:?}")]
+    Unanswered(Duration),
     #[error("{0}: {source}", source = source_of(.0))]
     Wire(#[from] WireError),
     #[error("the connection broke: {0}")]
@@ -94,9 +96,7 @@ impl<W: Wire> Link<W> {
 
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, LinkError>> {
         loop {
-            while let Some(bytes) = self.machine.poll_transmit() {
-                self.wire.send(&bytes);
-            }
+            self.transmit();
             if self.wire.unsent() != 0
                 && let Poll::Ready(flushed) = self.wire.poll_flush(cx)
             {
@@ -136,7 +136,16 @@ impl<W: Wire> Link<W> {
 
     /// Has a package sent by the next [`Link::more`].
     pub(crate) fn send(&mut self, package: &Bytes) {
+        // The ack first: pomelo drops what comes before it.
+        self.transmit();
         self.wire.send(package);
+    }
+
+    /// Has sent what the machine sends by itself.
+    fn transmit(&mut self) {
+        while let Some(bytes) = self.machine.poll_transmit() {
+            self.wire.send(&bytes);
+        }
     }
 
     /// The package of a request.
@@ -159,14 +168,17 @@ impl<W: Wire> Link<W> {
         let body = text::to_json(body).expect("a value is JSON");
         let package = self.request(NonZeroU32::MIN, route, &body)?;
         self.send(&package);
-        loop {
-            let now = self.more().await?;
-            while let Some(event) = self.next(now)? {
-                if let ClientEvent::Response { id: 1, body } = event {
-                    return Ok(serde_json::from_slice(&body).unwrap_or_default());
+        let answered = async {
+            loop {
+                let now = self.more().await?;
+                while let Some(event) = self.next(now)? {
+                    if let ClientEvent::Response { id: 1, body } = event {
+                        return Ok(serde_json::from_slice(&body).unwrap_or_default());
+                    }
                 }
             }
-        }
+        };
+        timeout(PATIENCE, answered).await.map_err(|_| LinkError::Unanswered(PATIENCE))?
     }
 
     /// Stays, until the connection ends: answers heartbeats and forgets all that comes.

@@ -213,19 +213,23 @@ impl Run {
             Scenario::Login { total: Some(total), .. } => (Some(total), Duration::ZERO),
             _ => (None, self.plan.warm_up),
         };
+        self.take_interval();
+        let (mut first, mut first_own) = (self.processes.usage(), own_cpu());
         let start = Instant::now();
-        let from = start + warm_up;
+        let mut from = start + warm_up;
         let until = from + self.plan.time;
         if !matches!(self.plan.scenario, Scenario::Idle) {
             self.set_window(from, until);
         }
         self.phase.send_replace(Phase::Running(start));
-        tokio::select! {
-            () = sleep_until(from) => {}
-            () = &mut *stop => {}
+        if !warm_up.is_zero() {
+            tokio::select! {
+                () = sleep_until(from) => {}
+                () = &mut *stop => {}
+            }
+            self.take_interval();
+            (first, first_own, from) = (self.processes.usage(), own_cpu(), Instant::now());
         }
-        self.take_interval();
-        let (first, first_own, from) = (self.processes.usage(), own_cpu(), Instant::now());
         let (mut last, mut last_own, mut last_at) = (first, first_own, from);
         let mut peak = first.rss_kib.max(self.before.rss_kib);
         let mut is_over = false;

@@ -8,7 +8,7 @@ mod names;
 mod page;
 mod rooms;
 
-use messages::{Enter, Entry, Query, Said, Say, Users};
+use messages::{Echo, Enter, Entry, Query, Said, Say, Users};
 use names::{room_name, user_name};
 use rooms::{ChatRemote, ChatRemoteClient, Rooms};
 use shaddock::{
@@ -29,26 +29,27 @@ pub const CONFIG: &[(&str, &str)] = &[
 ];
 
 /// The chat.
+///
+/// With `[app] echo = true` in shaddock.toml, connectors and chat servers have an `echo`, for those who measure.
 pub fn app(config: Config) -> App {
-    App::new(config)
-        .server(
-            Server::frontend("gate")
-                .on("gateHandler.queryEntry", query_entry)
-                .component(|_: &ServerHandle| page::Page),
-        )
-        .server(
-            Server::frontend("connector")
-                .on("entryHandler.enter", enter)
-                .on_close(leave)
-                .on_moved("chat", follow),
-        )
-        .server(
-            Server::backend("chat")
-                .route_by(|session| session.get("rid"))
-                .on("chatHandler.send", send)
-                .remote(ChatRemote::serve(|server: &ServerHandle| Rooms(server.channels())))
-                .on_lost_member(rooms::lost),
-        )
+    let is_measured = config.app.get("echo").and_then(|echo| echo.as_bool()).unwrap_or(false);
+    let gate = Server::frontend("gate")
+        .on("gateHandler.queryEntry", query_entry)
+        .component(|_: &ServerHandle| page::Page);
+    let mut connector = Server::frontend("connector")
+        .on("entryHandler.enter", enter)
+        .on_close(leave)
+        .on_moved("chat", follow);
+    let mut chat = Server::backend("chat")
+        .route_by(|session| session.get("rid"))
+        .on("chatHandler.send", send)
+        .remote(ChatRemote::serve(|server: &ServerHandle| Rooms(server.channels())))
+        .on_lost_member(rooms::lost);
+    if is_measured {
+        connector = connector.on("entryHandler.echo", echo);
+        chat = chat.on("chatHandler.echo", echo);
+    }
+    App::new(config).server(gate).server(connector).server(chat)
 }
 
 /// Gate: which connector a client should use.
@@ -131,4 +132,9 @@ async fn send(session: Session, channels: Channels, Msg(say): Msg<Say>) -> Resul
         "*" => room.push("onChat", &said),
         user => room.push_to(&names::uid(user, room_name(&uid)), "onChat", &said),
     }
+}
+
+/// Both: what was said, to measure how long it took.
+async fn echo(Msg(echo): Msg<Echo>) -> Result<Echo> {
+    Ok(echo)
 }

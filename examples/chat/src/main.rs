@@ -1,7 +1,17 @@
 //! The classic pomelo chat: a gate, connectors, chat servers and a page, in one binary.
 
+use std::env;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    shaddock_cli::run(chat::CONFIG, chat::app)
+    shaddock_cli::run_from(env::args_os().flat_map(in_full), chat::CONFIG, chat::app)
+}
+
+/// `--echo` is short for a key of shaddock.toml, which reaches processes that this one starts, too.
+fn in_full(argument: OsString) -> Vec<OsString> {
+    match argument.to_str() {
+        Some("--echo") => vec!["--set".into(), "app.echo=true".into()],
+        _ => vec![argument],
+    }
 }

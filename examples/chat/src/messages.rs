@@ -1,6 +1,7 @@
 //! What the chat's clients and servers say, field by field.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// To the gate: who looks for a connector.
 #[derive(Serialize, Deserialize, Debug)]
@@ -64,4 +65,12 @@ pub struct Somebody {
     pub route: String,
     /// Who.
     pub user: String,
+}
+
+/// To a connector or a chat server that echoes, and back.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct Echo {
+    /// Anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub d: Option<Box<RawValue>>,
 }

@@ -104,7 +104,7 @@ struct Heard {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Copy {
+enum Arrival {
     InOrder,
     Late,
     Again,
@@ -146,13 +146,13 @@ impl Room {
 }
 
 impl Heard {
-    fn hear(&mut self, number: u64) -> Copy {
+    fn hear(&mut self, number: u64) -> Arrival {
         if number < self.next {
-            return if self.missing.remove(&number) { Copy::Late } else { Copy::Again };
+            return if self.missing.remove(&number) { Arrival::Late } else { Arrival::Again };
         }
         self.missing.extend(self.next..number);
         self.next = number + 1;
-        Copy::InOrder
+        Arrival::InOrder
     }
 }
 
@@ -192,9 +192,9 @@ impl Member {
             return tally.error("heard what nobody said");
         }
         match heard.hear(number) {
-            Copy::InOrder => {}
-            Copy::Late => tally.counts.out_of_order += 1,
-            Copy::Again => {
+            Arrival::InOrder => {}
+            Arrival::Late => tally.counts.out_of_order += 1,
+            Arrival::Again => {
                 tally.counts.doubled += 1;
                 return;
             }
@@ -288,7 +288,7 @@ mod tests {
     fn copies_are_in_order_late_or_there_again() {
         let mut heard = Heard::default();
         let copies = [0, 1, 1, 4, 3, 3, 0, 5].map(|number| heard.hear(number));
-        use Copy::{Again, InOrder, Late};
+        use Arrival::{Again, InOrder, Late};
         assert_eq!(copies, [InOrder, InOrder, Again, InOrder, Late, Again, Again, InOrder]);
         assert_eq!(heard.missing, BTreeSet::from([2]));
     }

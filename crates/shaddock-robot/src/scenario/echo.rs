@@ -155,7 +155,7 @@ mod tests {
         });
         let worker = Rc::new(worker);
         let start = Instant::now();
-        let seconds = |seconds| start + Duration::from_secs(seconds);
+        let seconds = move |seconds| start + Duration::from_secs(seconds);
         let wire = server(move |id, _, body| async move {
             // Closed loops wait for something, too.
             sleep(Duration::from_millis(1)).await;

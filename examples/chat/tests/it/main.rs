@@ -1,6 +1,7 @@
 //! The chat as its clients see it, every server in memory.
 
 mod chaos;
+mod echo;
 mod faults;
 mod login;
 mod processes;
