@@ -54,7 +54,7 @@
 //! * `hash-password` makes what adminUser.json should have for a password.
 //!
 //! The command `shaddock` does the same with a cluster that runs, without its application: `shaddock list --cluster
-//! nats://HOST:4222 --name CLUSTER`.
+//! nats://HOST:4222 --name CLUSTER`. `shaddock robot` plays clients of a server, to measure it.
 //!
 //! The command `shaddock init NAME` makes a new project: a gate, a connector, a back-end, a page and a test.
 //!

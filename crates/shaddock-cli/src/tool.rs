@@ -47,6 +47,10 @@ enum Command {
     Operate(Operate),
     /// Make the hash of a password for adminUser.json
     HashPassword,
+    /// Play many clients of a server, and say what they saw
+    #[cfg(feature = "robot")]
+    #[command(subcommand)]
+    Robot(shaddock_robot::command::Command),
 }
 
 /// Does what the command line says, as the program `shaddock`.
@@ -60,6 +64,8 @@ fn obey(arguments: Arguments) -> anyhow::Result<bool> {
         Command::Init(project) => return init::init(&project, Path::new("."), out).map(|()| true),
         Command::HashPassword => return operate::hash(out),
         Command::Operate(command) => command,
+        #[cfg(feature = "robot")]
+        Command::Robot(command) => return shaddock_robot::command::obey(command),
     };
     log::write_to_stderr(log::filter(arguments.log.as_deref(), "warn")?);
     let mut overrides = Overrides::from_env();
@@ -93,5 +99,13 @@ mod tests {
             "all servers are stopped on purpose only"
         );
         assert!(Arguments::try_parse_from(["shaddock", "start"]).is_err());
+    }
+
+    #[cfg(feature = "robot")]
+    #[test]
+    fn the_robot_is_told_as_if_it_were_called_by_its_own_name() {
+        let line = "shaddock robot chat --rooms 3 --host 10.0.0.5 --json -";
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        assert!(matches!(arguments.command, Command::Robot(_)));
     }
 }
