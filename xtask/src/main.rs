@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask faults`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask faults`, `cargo xtask bench`.
 
 mod plan;
 mod run;
@@ -7,16 +7,18 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use plan::Scope;
+use plan::{Scope, Step};
 use workspace::Workspace;
 
 const USAGE: &str = "\
 Usage: cargo xtask test [--quick]
        cargo xtask faults [--faults N] [--seed N] [--each]
+       cargo xtask bench [--rounds N] [--seconds N] [--system TEXT] [--work TEXT] [--results FILE]
 
   test          run every test there is, and stop at the first that fails
   test --quick  only what needs Rust alone and no release build
-  faults        kill, freeze and cut off parts of the chat while 200 people talk";
+  faults        kill, freeze and cut off parts of the chat while 200 people talk
+  bench         measure the chat beside the same chat on pomelo and on pinus, and write benches/RESULTS.md";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,7 +26,8 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["test"] => test(Scope::All),
         ["test", "--quick"] => test(Scope::Quick),
-        ["faults", ref options @ ..] => faults(options),
+        ["faults", ref options @ ..] => do_with(plan::FOR_FAULTS, plan::faults, options),
+        ["bench", ref options @ ..] => do_with(plan::FOR_BENCH, plan::bench, options),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -45,8 +48,13 @@ fn test(scope: Scope) -> anyhow::Result<()> {
     run::run(plan::steps(&workspace, scope, &missing), &missing)
 }
 
-fn faults(options: &[&str]) -> anyhow::Result<()> {
+/// Does one step with these options, which needs these tools.
+fn do_with(
+    tools: &[&str],
+    step: impl FnOnce(&Workspace, &[&str]) -> Step,
+    options: &[&str],
+) -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
-    let missing = tools::look_for(|tool| plan::FOR_FAULTS.contains(&tool))?;
-    run::run(vec![plan::faults(&workspace, options)], &missing)
+    let missing = tools::look_for(|tool| tools.contains(&tool))?;
+    run::run(vec![step(&workspace, options)], &missing)
 }

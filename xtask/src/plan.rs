@@ -114,6 +114,21 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
 /// What [`faults`] needs.
 pub(crate) const FOR_FAULTS: &[&str] = &["nats-server", "network namespaces"];
 
+/// What [`bench()`] needs.
+pub(crate) const FOR_BENCH: &[&str] = &["node", "npm", "nats-server"];
+
+/// The chat is measured beside the same chat on pomelo and on pinus, as `options` of `benches` have it.
+pub(crate) fn bench(workspace: &Workspace, options: &[&str]) -> Step {
+    let Workspace { root, target, .. } = workspace;
+    let mut measure = cargo(root, "run --release -p benches --");
+    measure
+        .args(options)
+        .env("CHAT_BIN", target.join("release/chat"))
+        .env("ROBOT_BIN", target.join("release/shaddock-robot"));
+    let build = cargo(root, "build --release -p chat -p shaddock-robot");
+    Step::new("bench", [npm(&root.join("benches/servers"), "ci"), build, measure])
+}
+
 /// Parts of the chat are killed, frozen and cut off, as `options` of `e2e/faults` have it.
 pub(crate) fn faults(workspace: &Workspace, options: &[&str]) -> Step {
     let Workspace { root, target, .. } = workspace;
