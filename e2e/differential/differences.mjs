@@ -20,12 +20,16 @@ const isEscaped = (theirs, ours) => `${texts(ours)}` === escaped(`${texts(theirs
 /** We answer what came too early for the original. */
 const answeredEarly = (theirs, ours) => theirs.packages.length === 1 && `${bodies(ours)}` === ',{"code":200,"body":1}';
 
+/** The original sends what its clients without protobuf can read, we say that it went wrong. */
+const refused = (theirs, ours) => theirs.packages.length === 1 && `${bodies(ours)}` === '{"code":500}';
+
 /** The original closes, we don't. */
 const goesOn = (theirs, ours) => theirs.closed && !ours.closed;
 
 const EVERY_REQUEST = 'every request is answered, so that no client waits for ever';
 const EARLY = 'what a client says before it was welcomed is kept until it is, instead of being lost';
 const ONE_STREAM = 'WebSocket messages are a stream of bytes: one may hold two packages, or none';
+const UNFIT = 'an answer that does not fit the schema of its route is an error where it is made, whoever asks: whom it is encoded for gets an empty body of the original';
 const WIDE = 'characters above U+FFFF go out as escapes: pages read them wrongly otherwise';
 
 export const differences = {
@@ -53,6 +57,7 @@ export const differences = {
     why: 'text is Unicode, and a half is none: it becomes U+FFFD',
     holds: (theirs, ours) => `${bodies(theirs)}`.includes('"a\\ud83d"') && `${bodies(ours)}`.includes('"a\ufffd"'),
   },
+  'an answer that does not fit': { why: UNFIT, holds: refused },
   'a push that does not fit': {
     why: 'who pushes is told, and nothing is sent, where the original sends an empty body',
     holds: (theirs, ours) => theirs.packages.length === 2 && `${bodies(ours)}` === '{"code":500}',
@@ -66,6 +71,8 @@ export const differences = {
   'tr-data-first step 3': { why: EARLY, holds: answeredEarly },
   'tr-two-in-frame step 2': { why: ONE_STREAM, holds: goesOn },
   'tr-empty-frame step 2': { why: ONE_STREAM, holds: goesOn },
+  'tr-results step 6': { why: UNFIT, holds: refused },
+  'tr-results step 8': { why: UNFIT, holds: refused },
   'tr-errors step 7': { why: EVERY_REQUEST, holds: answered },
   'tr-errors step 8': { why: EVERY_REQUEST, holds: answered },
   'tr-errors step 9': { why: EVERY_REQUEST, holds: answered },

@@ -79,7 +79,9 @@ export function* cases(random, { codes, encoders, uid }) {
   yield one('the code 0', ask(0));
   if (Object.keys(codes).length === 0) yield one('a code without a dictionary', ask(12));
   yield one('a method that every object has', test('toString'));
-  yield one('a number or text for a body', ask(isTyped ? JSON_BACK : TYPED_ECHO, random.pick(['5', '"text"', 'true', '1.5'])));
+  const scalar = random.pick(['5', '"text"', 'true', '1.5']);
+  if (isTyped) yield one('a number or text for a body', ask(JSON_BACK, scalar));
+  else yield one('an answer that does not fit', ask(TYPED_ECHO, scalar));
   yield one('a push that is null', test('push', { route: 'onPush', body: null }));
   yield one('a push of characters above U+FFFF', test('push', { route: 'onPush', body: { a: '😀' } }));
   if (isTyped) {

@@ -97,6 +97,7 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
         if !missing.has("nats-server") {
             let mut test = npm(&e2e, "test:cluster");
             test.env("CHAT_BIN", &chat)
+                .env("WIRELAB_BIN", target.join("release/wirelab"))
                 .env("CHAT_CLUSTER", "1")
                 .env("PICTURES", target.join("pictures-cluster"));
             steps.push(Step::new("end to end, in many processes", [test]));
