@@ -99,7 +99,9 @@ impl Record {
         let directory = &self.frontend.directory;
         loop {
             match directory.claim(uid, owner).await {
-                Err(ClaimError::Taken { by }) if self.may_replace(&by) => {
+                Err(ClaimError::Taken { by })
+                    if self.may_replace(&by) || self.frontend.has_let_go(&by).await =>
+                {
                     match directory.take_over(&by, owner).await {
                         Err(ClaimError::Gone) => {}
                         taken => {
@@ -259,6 +261,30 @@ impl Frontend {
             // One that we have never seen may only be one that we have not seen yet.
             None => node.knows_all(),
         }
+    }
+
+    /// Whether the session that made a claim says that it does not have it: it has given up waiting for the answer of a
+    /// directory that carried out later what it was asked.
+    async fn has_let_go(&self, claim: &Claim) -> bool {
+        let Some(Owner { frontend, session }) = Owner::of(claim) else {
+            return false;
+        };
+        if frontend == self.id {
+            return !self.holds(session, &claim.name);
+        }
+        let remote = self.pusher.caller().remote(&frontend, remote::SERVICE, remote::HOLDS);
+        // Who does not say so at once may have it.
+        let holds = timeout(PROMPTLY, remote.call::<bool>(&(session, &claim.name))).await;
+        matches!(holds, Ok(Ok(false)))
+    }
+
+    /// Whether a session has claimed `uid`, or is about to.
+    pub(super) fn holds(&self, session: SessionId, uid: &str) -> bool {
+        self.table.get(session).is_some_and(|record| {
+            let state = record.lock();
+            state.claim.as_ref().is_some_and(|claim| claim.name == uid)
+                || state.claiming.as_deref() == Some(uid)
+        })
     }
 
     /// Kicks the session that made a claim, or says why not.

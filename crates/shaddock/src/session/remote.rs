@@ -26,6 +26,9 @@ pub(crate) const CONFIRM: &str = "confirm";
 /// Says which of these have ended, or have another uid by now: `(Vec<(SessionId, uid)>,) -> Vec<SessionId>`.
 pub(crate) const ENDED: &str = "ended";
 
+/// Whether a session has claimed a uid, or is about to: `(SessionId, uid) -> bool`.
+pub(crate) const HOLDS: &str = "holds";
+
 /// Between two tries to tell a front-end something that it must know.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -74,6 +77,10 @@ impl RemoteService for Sessions {
                     record.mailbox.order(Order::Confirm);
                 }
                 encode_result(&())
+            })),
+            HOLDS => Some(Box::pin(async move {
+                let (session, uid): (SessionId, String) = decode_args(&args)?;
+                encode_result(&self.0.holds(session, &uid))
             })),
             ENDED => Some(Box::pin(async move {
                 let (members,): (Vec<(SessionId, Uid)>,) = decode_args(&args)?;
