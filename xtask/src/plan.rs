@@ -103,9 +103,6 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
             steps.push(Step::new("end to end, in many processes", [test]));
         }
     }
-    if !FOR_FAULTS.iter().any(|tool| missing.has(tool)) {
-        steps.push(faults(workspace, &["--each", "--faults", "9"]));
-    }
     if !missing.has("cargo-deny") {
         steps.push(Step::new("licences and advisories", [cargo("deny --workspace check")]));
     }

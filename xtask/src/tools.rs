@@ -77,7 +77,7 @@ const TOOLS: &[Tool] = &[
         name: "network namespaces",
         purpose: "the chat while its parts die, freeze and are cut off",
         hint: "apt-get install iproute2 util-linux, and be root or one who may `unshare --user`",
-        is_required: true,
+        is_required: false,
         is_there: || {
             let make = "unshare --net --pid --fork --mount-proc true \
                 || unshare --user --map-root-user --net --pid --fork --mount-proc true";
