@@ -15,7 +15,7 @@ Usage: cargo xtask test [--quick]
        cargo xtask faults [--faults N] [--seed N] [--each]
        cargo xtask bench [--rounds N] [--seconds N] [--system TEXT] [--work TEXT] [--results FILE]
 
-  test          run every test there is, and stop at the first that fails
+  test          run every test there is but `faults`, and stop at the first that fails
   test --quick  only what needs Rust alone and no release build
   faults        kill, freeze and cut off parts of the chat while 200 people talk
   bench         measure the chat beside the same chat on pomelo and on pinus, and write benches/RESULTS.md";

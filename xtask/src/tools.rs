@@ -77,7 +77,7 @@ const TOOLS: &[Tool] = &[
         name: "network namespaces",
         purpose: "the chat while its parts die, freeze and are cut off",
         hint: "apt-get install iproute2 util-linux, and be root or one who may `unshare --user`",
-        is_required: false,
+        is_required: true,
         is_there: || {
             let make = "unshare --net --pid --fork --mount-proc true \
                 || unshare --user --map-root-user --net --pid --fork --mount-proc true";
@@ -133,7 +133,8 @@ impl Missing {
 ///
 /// With `CI` set, if anything is missing that must be there.
 pub(crate) fn look(scope: Scope) -> anyhow::Result<Missing> {
-    look_for(|tool| scope == Scope::All || tool == "c++")
+    let is_of_tests = |tool: &str| tool != "network namespaces";
+    look_for(|tool| tool == "c++" || (scope == Scope::All && is_of_tests(tool)))
 }
 
 /// Looks for the tools that are `needed`, by their names.
