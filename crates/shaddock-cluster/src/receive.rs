@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
@@ -85,6 +86,8 @@ pub struct Answer {
     to: Arc<ReplyTo>,
     number: u64,
     deadline: Instant,
+    /// How often the asker had been lost when it asked.
+    lost: u32,
     sent: bool,
 }
 
@@ -92,6 +95,8 @@ pub struct Answer {
 pub(crate) struct ReplyTo {
     pub(crate) peer: Peer,
     pub(crate) subject: Subject,
+    /// How often this peer was lost, or had lost this server.
+    pub(crate) lost: AtomicU32,
 }
 
 impl Answer {
@@ -101,7 +106,8 @@ impl Answer {
         number: u64,
         deadline: Instant,
     ) -> Answer {
-        Answer { inner: Arc::clone(inner), to: Arc::clone(to), number, deadline, sent: false }
+        let lost = to.lost.load(Ordering::Relaxed);
+        Answer { inner: Arc::clone(inner), to: Arc::clone(to), number, deadline, lost, sent: false }
     }
 
     /// Who asked.
@@ -114,6 +120,13 @@ impl Answer {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// Whether the caller may wait still. It does not once it was taken for dead, or had taken this server for dead, since
+    /// it asked: what is not begun by then should not be, for its sessions are served elsewhere.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.to.lost.load(Ordering::Relaxed) == self.lost
     }
 
     /// Answers.
@@ -143,7 +156,7 @@ impl Answer {
     fn publish(&mut self, status: Status, payload: &[u8]) -> Result<(), PublishError> {
         self.sent = true;
         let what = What::Answer { number: self.number, status };
-        let ReplyTo { peer, subject } = &*self.to;
+        let ReplyTo { peer, subject, .. } = &*self.to;
         match self.inner.members.line(&peer.id).filter(|line| line.boot == peer.boot) {
             Some(line) => self.inner.send(&line, |_| what, payload, None),
             // Whose answer it is says its number: it counts although its run is not known here any more.

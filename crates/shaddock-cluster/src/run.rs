@@ -1,7 +1,7 @@
 //! The one loop of a node: reads what arrives, beats, and judges silence.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -246,7 +246,8 @@ impl Run {
                 let id: ServerId = std::str::from_utf8(&id).ok()?.parse().ok()?;
                 let kind = std::str::from_utf8(&kind).ok()?.parse().ok()?;
                 let subject = inner.subjects.in_of(&id);
-                let reply = Arc::new(ReplyTo { peer: Peer { id, kind, boot: from }, subject });
+                let peer = Peer { id, kind, boot: from };
+                let reply = Arc::new(ReplyTo { peer, subject, lost: AtomicU32::new(0) });
                 unknown.insert(Sender { reply, place: Place::default(), next: 1 })
             }
         };
@@ -386,6 +387,7 @@ impl Run {
                     self.forget(&member.id, member.boot);
                 }
                 Event::Forgotten { by } => {
+                    self.lose_calls_of(by.boot);
                     tracing::warn!(server = %self.inner.own.id, by = %by.id, "another server had taken this one for dead");
                 }
                 _ => {}
@@ -400,8 +402,16 @@ impl Run {
         }
     }
 
+    /// Nobody waits any more for what this peer has asked until now.
+    fn lose_calls_of(&self, boot: Boot) {
+        if let Some(sender) = self.senders.get(&boot) {
+            sender.reply.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn forget(&mut self, id: &ServerId, boot: Boot) {
         self.ungreeted.remove(id);
+        self.lose_calls_of(boot);
         self.inner.calls.end_of(boot, &CallFailure::Gone);
         // The numbers of its casts are kept, for it may only be cut off; not those of all there ever were.
         if STRANGERS < self.senders.len() {

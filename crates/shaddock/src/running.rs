@@ -307,8 +307,10 @@ impl Core {
         self.metrics.handled.increment(1);
         let handled = self.handle(&endpoint, session, route, body, answer.deadline());
         let job = async move {
-            let body = handled.await;
-            reply(answer, Ok(body));
+            if answer.is_awaited() {
+                let body = handled.await;
+                reply(answer, Ok(body));
+            }
         };
         if endpoint.together.is_some() {
             self.tasks.run("concurrent handler", job);
@@ -346,8 +348,10 @@ impl Core {
             return;
         };
         self.tasks.run("remote", async move {
-            let result = core.within(answer.deadline(), called).await;
-            reply(answer, result);
+            if answer.is_awaited() {
+                let result = core.within(answer.deadline(), called).await;
+                reply(answer, result);
+            }
         });
     }
 

@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
 use self::queue::{Queue, Reader};
-use self::store::MemoryStore;
+use self::store::{Kept, MemoryStore};
 pub use self::weather::Chaos;
 use self::weather::{Fate, Weather};
 use crate::engine::{
@@ -95,6 +95,21 @@ impl Memory {
         self.hub.weather().meet(self.wire.number, other.wire.number);
     }
 
+    /// What all stores hold now, for [`go_back_to`](Self::go_back_to).
+    #[must_use]
+    pub fn remember(&self) -> Remembered {
+        let stores = self.hub.stores();
+        Remembered(stores.iter().map(|(name, values)| (name.clone(), values.copy())).collect())
+    }
+
+    /// Makes all stores what they were, their revisions too, as brokers do that lose a disk or follow one that had not
+    /// heard all. Watchers hear nothing of it.
+    pub fn go_back_to(&self, then: &Remembered) {
+        for (name, values) in self.hub.stores().iter() {
+            values.become_what_was(then.0.get(name));
+        }
+    }
+
     fn on(weather: Weather, rough: bool) -> Arc<Memory> {
         let hub = Arc::new(Hub {
             routes: RwLock::default(),
@@ -107,6 +122,10 @@ impl Memory {
         Arc::new(Memory { hub, wire })
     }
 }
+
+/// What all stores held at some time.
+#[derive(Debug)]
+pub struct Remembered(BTreeMap<String, Kept>);
 
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,7 +200,7 @@ impl Engine for Memory {
         let name = name.to_owned();
         Box::pin(async move {
             check_name(&name).map_err(StoreError::BadName)?;
-            let mut stores = self.hub.stores.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut stores = self.hub.stores();
             let values = Arc::clone(stores.entry(name).or_default());
             Ok(Arc::new(MemoryStore::new(values, Arc::clone(&self.hub), Arc::clone(&self.wire)))
                 as Arc<dyn Store>)
@@ -214,6 +233,10 @@ impl Hub {
 
     fn weather(&self) -> MutexGuard<'_, Weather> {
         self.weather.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stores(&self) -> MutexGuard<'_, BTreeMap<String, Arc<store::Values>>> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Brings something to a queue, or loses it. Returns false if the queue is full.

@@ -131,7 +131,26 @@ impl Store for MemoryStore {
     }
 }
 
+/// What a store held at some time.
+#[derive(Debug)]
+pub(super) struct Kept {
+    revision: u64,
+    entries: BTreeMap<String, Entry>,
+}
+
 impl Values {
+    pub(super) fn copy(&self) -> Kept {
+        let inside = self.inside();
+        Kept { revision: inside.revision, entries: inside.entries.clone() }
+    }
+
+    /// One that was not there then was empty.
+    pub(super) fn become_what_was(&self, kept: Option<&Kept>) {
+        let mut inside = self.inside();
+        (inside.revision, inside.entries) =
+            kept.map_or_else(Default::default, |kept| (kept.revision, kept.entries.clone()));
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -41,7 +41,7 @@ use crate::telemetry::{self, FrontendMetrics, PushMetrics, Seldom, ServerMetrics
 /// How many events an application's listeners may fall behind.
 const EVENTS: usize = 1024;
 
-/// How many claims on uids a front-end makes anew at once.
+/// How many claims on uids a front-end makes anew at once, or gives back.
 const CONFIRMING: usize = 64;
 
 /// How many bytes a connection in memory holds each way.
@@ -275,7 +275,7 @@ impl Plan {
                 pusher: pusher.clone(),
                 events: self.app.event_sender().clone(),
                 tasks: tasks.clone(),
-                confirming: Semaphore::new(CONFIRMING),
+                confirming: Arc::new(Semaphore::new(CONFIRMING)),
                 metrics: FrontendMetrics::new(telemetry, &id),
                 seldom: Seldom::default(),
                 access,

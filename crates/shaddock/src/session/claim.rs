@@ -213,7 +213,16 @@ impl Record {
             return Standing::Ours;
         };
         // One that is gone was another's for a while, in whose name things were said and done.
-        let renewed = directory.renew(&claim).await;
+        let renewed = match directory.renew(&claim).await {
+            // Brokers can forget what they had promised to keep. An older claim is not a loss of ours, if nobody has it.
+            Err(ClaimError::Taken { by })
+                if by.revision < claim.revision
+                    && (self.may_replace(&by) || self.frontend.has_let_go(&by).await) =>
+            {
+                directory.take_over(&by, &claim.owner).await
+            }
+            renewed => renewed,
+        };
         let has_ended = {
             let mut state = self.lock();
             let is_held = state.claim.as_ref().is_some_and(|held| held.owner == claim.owner);
@@ -316,18 +325,27 @@ impl Frontend {
     /// Gives back what was claimed under this owner, if anything was, however often the directory must be asked.
     fn give_back(&self, name: String, owner: Bytes) {
         let (id, directory) = (self.id.clone(), self.directory.clone());
+        let turns = self.confirming.clone();
         self.tasks.spawn("claim", async move |stop| {
+            let mut is_told = false;
             loop {
+                // A directory that is slow gets no faster by being asked for all at once.
+                let Ok(permit) = turns.acquire().await else { return };
                 let given_back = match directory.get(&name).await {
                     Ok(Some(claim)) if claim.owner == owner => directory.release(&claim).await,
                     Ok(_) => return,
                     Err(error) => Err(error),
                 };
+                drop(permit);
                 match given_back {
                     Ok(true) => return,
                     Ok(false) => {}
+                    Err(error) if is_told => {
+                        tracing::debug!(server = %id, %error, "a uid is still not given back");
+                    }
                     Err(error) => {
-                        tracing::warn!(server = %id, %error, "a uid is not given back yet")
+                        tracing::warn!(server = %id, %error, "a uid is not given back yet");
+                        is_told = true;
                     }
                 }
                 if stop.run_until_cancelled(sleep(AGAIN)).await.is_none() {

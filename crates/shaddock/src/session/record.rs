@@ -32,8 +32,8 @@ pub(crate) struct Frontend {
     pub(crate) events: broadcast::Sender<AppEvent>,
     /// Where claims are made, so that none is lost with whoever asked for it.
     pub(crate) tasks: Tasks,
-    /// How many claims are made anew at once.
-    pub(crate) confirming: Semaphore,
+    /// How many claims are made anew or given back at once, when the directory was slow or away.
+    pub(crate) confirming: Arc<Semaphore>,
     pub(crate) metrics: FrontendMetrics,
     /// For warnings that a client can bring about.
     pub(crate) seldom: Seldom,

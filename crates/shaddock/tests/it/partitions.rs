@@ -90,6 +90,11 @@ async fn say(session: Session, channels: Channels, Msg(word): Msg<String>) -> Re
     room.push("onChat", &word)
 }
 
+async fn dawdle() -> Result<()> {
+    sleep(Duration::from_secs(9)).await;
+    Ok(())
+}
+
 async fn push(cluster: Cluster, Msg((uid, word)): Msg<(String, String)>) -> Result<()> {
     cluster.push(&uid, "onWord", &word)
 }
@@ -116,6 +121,7 @@ async fn start_of(chats: usize, toml: &str) -> TestApp {
     let chat = Server::backend("chat")
         .route_by(|session| session.get("room"))
         .on("a.say", say)
+        .on("a.dawdle", dawdle)
         .on("a.push", push)
         .on("a.kick", kick)
         .remote(RoomRemote::serve(|server: &ServerHandle| Rooms(server.channels())))
@@ -411,6 +417,48 @@ async fn who_lost_its_uid_to_one_who_died_is_kicked_when_the_uid_is_given_away_a
     let third = enter_at(&app, "connector-3", "py", "cellar").await;
     assert_eq!(first.closed().await, CloseReason::Kicked(Some("logged in elsewhere".to_owned())));
     assert_eq!(third.request("chat.a.say", "mine").await, json!({}));
+}
+
+/// What a client said waits behind something slow while its front-end takes the room's server for dead, and says so to
+/// the client. It must not be heard long after, between things that were said later.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_any_more_is_not_begun() {
+    let app = start_of(1, "").await;
+    let py = enter_at(&app, "connector-1", "py", "lobby").await;
+    let mut al = enter_at(&app, "connector-2", "al", "lobby").await;
+    py.client().notify("chat.a.dawdle", json!({})).await.unwrap();
+    py.client().notify("chat.a.say", "late").await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    app.link("chat-1").part_from(app.link("connector-1"));
+    sleep(Duration::from_secs(5)).await;
+    app.link("chat-1").meet(app.link("connector-1"));
+    sleep(Duration::from_secs(15)).await;
+    assert_eq!(inside(&app, "lobby"), ["al", "py"]);
+    assert_eq!(pushed(&mut al), [push_of("onLeave", "py")]);
+}
+
+/// A claim that brokers have lost is not another's, even if they show an older one: whoever made that says that they
+/// have let go.
+#[tokio::test(start_paused = true)]
+async fn who_has_a_uid_that_the_brokers_forgot_keeps_it() {
+    let app = start().await;
+    let former = enter_at(&app, "connector-1", "py", "lobby").await;
+    let then = app.link("connector-1").remember();
+    former.leave().await;
+    sleep(Duration::from_secs(1)).await;
+    let py = enter_at(&app, "connector-2", "py", "lobby").await;
+    app.link("connector-1").go_back_to(&then);
+    app.cut("connector-2");
+    sleep(Duration::from_secs(5)).await;
+    app.heal("connector-2");
+    sleep(Duration::from_secs(15)).await;
+    assert_eq!(py.request("chat.a.say", "still here").await, json!({}));
+    let other = app.connect("connector-3").await;
+    let again = json!(["py", "lobby"]);
+    assert_eq!(other.request("connector.a.enter", &again).await, json!({ "code": 409 }));
+    py.leave().await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(other.request("connector.a.enter", &again).await, json!({}));
 }
 
 /// While it was cut off another had its uid and gave it back: what was said in its name was not its.
