@@ -3,6 +3,7 @@
 //! In each round each system is started in its turn and does all works; what is told is the median of the rounds, and
 //! their spread. A system that loses, doubles or garbles anything ends the run.
 
+mod growth;
 mod machine;
 mod process;
 mod results;
@@ -48,9 +49,12 @@ struct Arguments {
     /// Only the works whose names have this in them
     #[arg(long, value_name = "TEXT")]
     work: Option<String>,
-    /// Where the results go
-    #[arg(long, value_name = "FILE", default_value = "benches/RESULTS.md")]
-    results: PathBuf,
+    /// Where the results go [default: benches/RESULTS.md, or benches/GROWTH.md]
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
+    /// Measure how our own cost grows with clients, members, rooms and servers, and nothing else
+    #[arg(long)]
+    growth: bool,
 }
 
 fn main() -> ExitCode {
@@ -64,7 +68,9 @@ fn main() -> ExitCode {
 }
 
 fn bench(arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments { chat, robot, broker, servers, rounds, seconds, results: file, .. } = arguments;
+    let Arguments { chat, robot, broker, servers, rounds, seconds, .. } = arguments;
+    let usual = if arguments.growth { "benches/GROWTH.md" } else { "benches/RESULTS.md" };
+    let file = arguments.results.as_deref().unwrap_or(Path::new(usual));
     let whole = |path: &Path| {
         path.canonicalize().with_context(|| format!("there is no {}", path.display()))
     };
@@ -75,6 +81,9 @@ fn bench(arguments: &Arguments) -> anyhow::Result<()> {
         robot: whole(robot)?,
     };
     let robot = Robot { program: programs.robot.clone(), seconds: *seconds };
+    if arguments.growth {
+        return growth::measure(&programs, &robot, file);
+    }
     let is_wanted =
         |text: &Option<String>, name: &str| text.as_ref().is_none_or(|text| name.contains(&**text));
     let systems: Vec<_> = System::ALL
@@ -99,7 +108,7 @@ fn bench(arguments: &Arguments) -> anyhow::Result<()> {
                 results.started(system, running.start());
                 for work in works {
                     let report = robot
-                        .measure(work, running.pids())
+                        .run(&robot.line(work), running.pids())
                         .with_context(|| format!("{} of {}", work.name, system.name()))?;
                     println!("  {:28} {}", work.name, results::line(&report));
                     results.add(system, work, report);

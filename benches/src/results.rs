@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::system::{Start, System};
-use crate::work::{CPU, P99, Report, Robot, WORKS, Work};
+use crate::work::{CPU, NOT_STALLED, P99, PEAK, Report, Robot, STALLED, WORKS, Work};
 
 /// What each system did in each round.
 #[derive(Debug, Default)]
@@ -64,6 +64,12 @@ const START: f64 = 100.0;
 
 /// MiB of all servers in one process when they have started.
 const MEMORY: f64 = 30.0;
+
+/// MiB that a room of 1,000 of whom 100 read nothing may cost more than one in which all read: what may wait for each.
+const STALLED_MEMORY: f64 = 100.0;
+
+/// How many times as much a copy may cost there: it pays for those who do not get one, too.
+const STALLED_CPU: f64 = 1.2;
 
 /// One report, while it is measured.
 pub(crate) fn line(report: &Report) -> String {
@@ -137,8 +143,24 @@ impl Results {
         let idle = |system| self.numbers(system, "10,000 idle", held);
         let login = |start: &Start| 1_000.0 * start.login.as_secs_f64();
         let memory = |start: &Start| start.memory.resident;
+        let stalled_memory = |system| {
+            let peak = |work| self.numbers(system, work, PEAK);
+            let more = peak(STALLED).into_iter().zip(peak(NOT_STALLED));
+            more.map(|(with, without)| (with - without) / 1024.0).collect()
+        };
+        let stalled_cpu = |system| {
+            let of = |work| self.numbers(system, work, CPU);
+            ratios(&of(STALLED), &of(NOT_STALLED))
+        };
         let of_start = |number: fn(&Start) -> f64| move |system| self.start(system, number);
         self.absolute(&mut page, "idle connection, held, KiB", idle, IDLE);
+        self.absolute(&mut page, "100 of 1,000 stalled, MiB more", stalled_memory, STALLED_MEMORY);
+        self.absolute(
+            &mut page,
+            "100 of 1,000 stalled, CPU of a copy, times as much",
+            stalled_cpu,
+            STALLED_CPU,
+        );
         self.absolute(&mut page, "start to the first login, ms", of_start(login), START);
         self.absolute(&mut page, "all servers, started, MiB resident", of_start(memory), MEMORY);
         page
@@ -150,6 +172,9 @@ impl Results {
         if theirs.is_empty() || own.is_empty() {
             return;
         }
+        // Of what is nothing, or less, nobody has a part.
+        let is_something = theirs.iter().chain(&own).all(|number| 0.0 < *number);
+        let less = if is_something { ratios(&theirs, &own) } else { Vec::new() };
         let _ = writeln!(
             page,
             "| {what} | {} | {} | {} | {} | {} | at most {limit} | {} |",
@@ -157,7 +182,7 @@ impl Results {
             spread(&of(System::Pinus)),
             spread(&own),
             how(System::Shaddock),
-            spread(&ratios(&theirs, &own)),
+            spread(&less),
             verdict(median(&own) <= limit),
         );
     }
@@ -227,8 +252,7 @@ or waiting (for delayed acknowledgements, mostly). Others is what else the machi
         page.push_str("| | units/s | p50 ms | p99 ms | p99.9 ms | server CPU µs | to the bare one | robot CPU µs | memory, MiB | limit | others % |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
         for (system, reports) in of {
             let numbers = |place| self.numbers(system, work.name, place);
-            let memory: Vec<_> =
-                numbers("/server/rss_peak_kib").iter().map(|kib| kib / 1024.0).collect();
+            let memory: Vec<_> = numbers(PEAK).iter().map(|kib| kib / 1024.0).collect();
             let others: Vec<_> = reports.iter().map(|report| report.others).collect();
             let cpu = numbers(CPU);
             let to_bare = match bare.is_finite() {
@@ -250,7 +274,7 @@ or waiting (for delayed acknowledgements, mostly). Others is what else the machi
                 spread(&others),
             );
         }
-        if work.is_alone {
+        if work.is_idle() {
             page.push_str("\n| | KiB a connection, entered | held | server CPU %, held |\n|---|---|---|---|\n");
             for system in System::ALL {
                 let numbers = |place| self.numbers(system, work.name, place);
@@ -297,7 +321,7 @@ or waiting (for delayed acknowledgements, mostly). Others is what else the machi
             CPU,
             "/server/cpu_percent",
             "/server/rss_start_kib",
-            "/server/rss_peak_kib",
+            PEAK,
             "/robot/cpu_us_per_unit",
             "/robot/cpu_percent",
             "/counts/sent",
@@ -367,7 +391,7 @@ fn spread(numbers: &[f64]) -> String {
 }
 
 /// With as many digits as mean something.
-fn short(number: f64) -> String {
+pub(crate) fn short(number: f64) -> String {
     match number.abs() {
         0.0 => "0".to_owned(),
         100.0.. => {

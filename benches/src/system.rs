@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use std::thread::park_timeout;
@@ -90,6 +90,15 @@ impl System {
 
     /// Starts it, and waits until it lets somebody in.
     pub(crate) fn start(self, programs: &Programs) -> anyhow::Result<Running> {
+        self.start_with(programs, None)
+    }
+
+    /// The same, with the configuration in a folder, where it is Shaddock.
+    pub(crate) fn start_with(
+        self,
+        programs: &Programs,
+        config: Option<&Path>,
+    ) -> anyhow::Result<Running> {
         for port in PORTS {
             ensure!(!is_open(port), "something listens on port {port} already: stop it first");
         }
@@ -102,7 +111,7 @@ impl System {
             wait_for(BROKER)?;
         }
         let begun = Instant::now();
-        running.spawn(self.command(programs), self.name())?;
+        running.spawn(self.command(programs, config), self.name())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         while let Err(error) = runtime.block_on(log_in()) {
             if let Some(status) =
@@ -122,7 +131,7 @@ impl System {
         Ok(running)
     }
 
-    fn command(self, programs: &Programs) -> Command {
+    fn command(self, programs: &Programs, config: Option<&Path>) -> Command {
         let node = |folder: &str| {
             let mut command = Command::new("node");
             command.args(["app.js", "env=production"]).current_dir(programs.servers.join(folder));
@@ -134,6 +143,9 @@ impl System {
             command.args(["start", "--echo", "--set", "kind.gate.use-protobuf=false"]);
             command.args(["--set", "kind.connector.use-protobuf=false"]);
             command.current_dir(std::env::temp_dir()).env("RUST_LOG", "warn");
+            if let Some(config) = config {
+                command.arg("--config").arg(config);
+            }
             command
         };
         match self {

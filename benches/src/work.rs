@@ -26,6 +26,17 @@ const fn work(name: &'static str, line: &'static str) -> Work {
     Work { name, line, is_timed: true, is_alone: false }
 }
 
+/// What is done long enough for a queue that has no bound to grow.
+const fn long(name: &'static str, line: &'static str) -> Work {
+    Work { name, line, is_timed: false, is_alone: true }
+}
+
+/// Who does not read is cut off, or has all kept for them.
+pub(crate) const STALLED: &str = "the same, 100 stalled";
+
+/// What [`STALLED`] is compared with.
+pub(crate) const NOT_STALLED: &str = "room of 1,000, 20/s of 16 KiB";
+
 /// In the order in which they are done: the first logins are those of a system that has just started.
 pub(crate) const WORKS: &[Work] = &[
     Work { is_timed: false, ..work("login, cold", "login --clients 50 --total 2000 --stay") },
@@ -52,10 +63,23 @@ pub(crate) const WORKS: &[Work] = &[
     work("rooms of 100", "chat --rooms 10 --members 100 --outstanding 2"),
     work("rooms of 1,000", "chat --rooms 1 --members 1000 --outstanding 2"),
     work("rooms of 100, 20/s", "chat --rooms 10 --members 100 --rate 20"),
+    long(
+        NOT_STALLED,
+        "chat --rooms 1 --members 1000 --rate 20 --size 16384 --warmup 1 --seconds 12",
+    ),
+    long(
+        STALLED,
+        "chat --rooms 1 --members 1000 --rate 20 --size 16384 --warmup 1 --seconds 12 --stalled 100",
+    ),
     Work { is_alone: true, ..work("10,000 idle", "idle --clients 10000") },
 ];
 
 impl Work {
+    /// Whether the clients do nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.line.starts_with("idle")
+    }
+
     /// Whether `system` can do it as the others do.
     pub(crate) fn suits(&self, system: System) -> bool {
         // It has one connector, and holds nothing that could be compared.
@@ -83,20 +107,22 @@ pub(crate) struct Report {
 impl Robot {
     /// What is typed to have `work` done.
     pub(crate) fn line(&self, work: &Work) -> String {
-        match work.is_timed {
-            true => format!("{} --warmup 1 --seconds {}", work.line, self.seconds),
-            false => work.line.to_owned(),
-        }
+        if work.is_timed { self.timed(work.line) } else { work.line.to_owned() }
     }
 
-    /// Has it done, by the system of these processes.
+    /// The line, for as long as each work is measured.
+    pub(crate) fn timed(&self, line: &str) -> String {
+        format!("{line} --warmup 1 --seconds {}", self.seconds)
+    }
+
+    /// Does what `line` says, with the system of these processes.
     ///
     /// # Errors
     ///
     /// When anything was lost, doubled, out of order or wrong.
-    pub(crate) fn measure(&self, work: &Work, pids: Vec<u32>) -> anyhow::Result<Report> {
+    pub(crate) fn run(&self, line: &str, pids: Vec<u32>) -> anyhow::Result<Report> {
         let mut command = Command::new(&self.program);
-        command.args(self.line(work).split(' ')).args(["--quiet", "--json", "-"]);
+        command.args(line.split(' ')).args(["--quiet", "--json", "-"]);
         for pid in &pids {
             command.arg("--pid").arg(pid.to_string());
         }
@@ -142,6 +168,9 @@ impl Report {
         }
     }
 }
+
+/// Where it has the most memory that the server held.
+pub(crate) const PEAK: &str = "/server/rss_peak_kib";
 
 /// Where a report has the server's CPU time.
 pub(crate) const CPU: &str = "/server/cpu_us_per_unit";

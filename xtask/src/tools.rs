@@ -96,7 +96,7 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "python3-venv",
-        purpose: "the test with pypomelo, with a newer nats-server, and of the files of deploy/",
+        purpose: "the tests with pypomelo, with a newer nats-server, under faults, and of the files of deploy/",
         hint: "apt-get install python3-venv",
         is_required: true,
         is_there: || answers("python3", &["-c", "import ensurepip, venv"]),
@@ -133,8 +133,7 @@ impl Missing {
 ///
 /// With `CI` set, if anything is missing that must be there.
 pub(crate) fn look(scope: Scope) -> anyhow::Result<Missing> {
-    let is_of_tests = |tool: &str| tool != "network namespaces";
-    look_for(|tool| tool == "c++" || (scope == Scope::All && is_of_tests(tool)))
+    look_for(|tool| scope == Scope::All || tool == "c++")
 }
 
 /// Looks for the tools that are `needed`, by their names.

@@ -65,6 +65,9 @@ pub struct Chat {
     /// How many of each room speak
     #[arg(long, default_value_t = 2)]
     senders: usize,
+    /// How many of each room read nothing once they are in
+    #[arg(long, default_value_t = 0)]
+    stalled: usize,
     #[command(flatten)]
     talk: Talk,
     #[command(flatten)]
@@ -269,8 +272,8 @@ fn plan(command: Command) -> anyhow::Result<(Plan, Output)> {
         Command::Echo(Echo { clients, route, talk, common }) => {
             (Scenario::Echo { route }, clients, Some(talk), common)
         }
-        Command::Chat(Chat { rooms, senders, talk, common }) => {
-            (Scenario::Chat { rooms, senders }, 0, Some(talk), common)
+        Command::Chat(Chat { rooms, senders, stalled, talk, common }) => {
+            (Scenario::Chat { rooms, senders, stalled }, 0, Some(talk), common)
         }
         Command::Login(Login { clients, total, stay, common }) => {
             (Scenario::Login { total, stay }, clients, None, common)
@@ -351,7 +354,7 @@ mod tests {
     fn a_plan_is_what_the_command_line_says() {
         let line = "robot chat --rooms 3 --members 7 --rate 20 --seconds 1.5 --warmup 0 --tcp --pid 1 --pid 2";
         let plan = parse(line).unwrap();
-        assert_eq!(plan.scenario, Scenario::Chat { rooms: 3, senders: 2 });
+        assert_eq!(plan.scenario, Scenario::Chat { rooms: 3, senders: 2, stalled: 0 });
         assert_eq!((plan.population(), plan.rate, plan.speech), (21, Some(20.0), Speech::Tcp));
         assert_eq!(plan.time, Duration::from_millis(1500));
         assert_eq!(plan.pids, [1, 2]);
@@ -371,6 +374,7 @@ mod tests {
         }
         for (line, reason) in [
             ("robot chat --senders 11", "more senders than members"),
+            ("robot chat --stalled 9", "a sender can't be stalled"),
             ("robot echo --clients 0", "no clients"),
             ("robot echo --rate 0", "the rate"),
             ("robot storm --every 0", "from storm to storm"),

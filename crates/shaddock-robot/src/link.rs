@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use shaddock_protocol::pomelo::{Client, ClientEvent, ClientOptions, Tables};
+use shaddock_protocol::pomelo::{Client, ClientEvent, ClientOptions, Kind, Package, Tables};
 use shaddock_protocol::{CloseReason, EncodeError, text};
 use shaddock_transport::{
     ConnectError, HybridWire, Wire, WireError, connect_tcp, connect_websocket,
 };
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use crate::{Address, Speech};
 
@@ -55,6 +55,9 @@ pub(crate) enum LinkError {
 fn source_of(error: &WireError) -> String {
     std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
 }
+
+/// Between two heartbeats of one who reads nothing, and so is never asked for them.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// How long connecting may take, and leaving.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -191,6 +194,20 @@ impl<W: Wire> Link<W> {
             };
             if let Err(error) = forgotten.await {
                 return error;
+            }
+        }
+    }
+
+    /// Stays, and reads nothing: whatever comes fills the buffers on the way. Heartbeats go out all the same. Ends when
+    /// the server cuts it off.
+    pub(crate) async fn stall(&mut self) {
+        let beat = Package { kind: Kind::Heartbeat, body: Bytes::new() };
+        let beat = beat.encode().expect("an empty package has the right size");
+        loop {
+            sleep(BEAT).await;
+            self.wire.send(&beat);
+            if poll_fn(|cx| self.wire.poll_flush(cx)).await.is_err() {
+                return;
             }
         }
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut plan = Plan::new(
-///     Scenario::Chat { rooms: 10, senders: 2 },
+///     Scenario::Chat { rooms: 10, senders: 2, stalled: 0 },
 ///     Entrance::Gate("127.0.0.1:3014".parse()?),
 /// );
 /// plan.members = 100;
@@ -72,6 +72,9 @@ pub enum Scenario {
         rooms: usize,
         /// How many of each room speak; the others listen.
         senders: usize,
+        /// How many of each room read nothing once they are in, but for saying that they are alive. What is said is not
+        /// due to them.
+        stalled: usize,
     },
     /// One after another comes in by the gate and leaves, [`Plan::clients`] at a time.
     Login {
@@ -190,6 +193,9 @@ impl Plan {
         if let Scenario::Chat { senders, .. } | Scenario::Soak { senders, .. } = self.scenario {
             fault(senders == 0, "somebody in each room must speak: give at least one sender")?;
             fault(self.members < senders, "a room can't have more senders than members")?;
+        }
+        if let Scenario::Chat { senders, stalled, .. } = self.scenario {
+            fault(self.members < senders + stalled, "a sender can't be stalled, too")?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::entry::{self, EntryError, User};
 use crate::link::Link;
 use crate::phase::Phases;
+use crate::scenario::chat::Seats;
 use crate::tally::Tally;
 use crate::timer::Timer;
 use crate::{Plan, Scenario, scenario};
@@ -61,8 +62,9 @@ impl Worker {
         let mut clients = Clients::default();
         match &worker.plan.scenario {
             Scenario::Echo { route } => scenario::echo::spawn(&worker, route, timer, &mut clients),
-            Scenario::Chat { rooms, senders } => {
-                scenario::chat::spawn(&worker, *rooms, *senders, timer, &mut clients);
+            Scenario::Chat { rooms, senders, stalled } => {
+                let seats = Seats { senders: *senders, stalled: *stalled };
+                scenario::chat::spawn(&worker, *rooms, seats, timer, &mut clients);
             }
             Scenario::Login { total, stay } => {
                 scenario::login::spawn(&worker, *total, *stay, &mut clients);
@@ -70,7 +72,8 @@ impl Worker {
             Scenario::Idle => scenario::idle::spawn(&worker, &mut clients),
             Scenario::Storm { every } => scenario::storm::spawn(&worker, *every, &mut clients),
             Scenario::Soak { rooms, senders, visitors } => {
-                scenario::chat::spawn(&worker, *rooms, *senders, timer, &mut clients);
+                let seats = Seats { senders: *senders, stalled: 0 };
+                scenario::chat::spawn(&worker, *rooms, seats, timer, &mut clients);
                 scenario::soak::visit(&worker, *rooms, *visitors, &mut clients);
             }
         }

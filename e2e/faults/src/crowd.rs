@@ -78,8 +78,12 @@ pub(crate) fn name_of(room: usize) -> String {
 async fn live(who: usize, name: String, room: usize, ledger: Arc<Mutex<Ledger>>, mut random: Rng) {
     loop {
         sleep(Duration::from_millis(random.u64(200..1_000))).await;
-        let Ok(guest) = enter(&name, room).await else {
-            continue;
+        let guest = match enter(&name, room).await {
+            Ok(guest) => guest,
+            Err(error) => {
+                lock(&ledger).stands_outside(who, format!("{error:#}"));
+                continue;
+            }
         };
         let Guest { client, connector, mut pushes, .. } = guest;
         lock(&ledger).came(who, connector, Instant::now());
@@ -137,8 +141,10 @@ async fn talk(who: usize, client: &Client, ledger: &Mutex<Ledger>, random: &mut 
 async fn enter(name: &str, room: usize) -> anyhow::Result<Guest> {
     let builder = Client::builder().connect_timeout(CONNECT).request_timeout(PATIENCE);
     let gate = PLACES.iter().find(|place| place.kind == Kind::Gate).context("no gate")?;
-    let gate = builder.connect(&format!("ws://{}:{CLIENT_PORT}", gate.address())).await?;
-    let entry: Entry = gate.request("gate.gateHandler.queryEntry", json!({ "uid": name })).await?;
+    let gate = builder.connect(&format!("ws://{}:{CLIENT_PORT}", gate.address())).await;
+    let gate = gate.context("the gate can't be reached")?;
+    let entry = gate.request("gate.gateHandler.queryEntry", json!({ "uid": name })).await;
+    let entry: Entry = entry.context("the gate has no answer")?;
     let place =
         PLACES.iter().find(|place| place.kind == Kind::Connector && place.address() == entry.host);
     enter_at(place.context("nobody lives there")?, name, room).await
@@ -149,11 +155,13 @@ pub(crate) async fn enter_at(connector: &Place, name: &str, room: usize) -> anyh
     let builder =
         Client::builder().connect_timeout(CONNECT).request_timeout(PATIENCE).push_queue(100_000);
     let pushes = builder.pushes("onChat");
-    let client = builder.connect(&format!("ws://{}:{CLIENT_PORT}", connector.address())).await?;
+    let client = builder.connect(&format!("ws://{}:{CLIENT_PORT}", connector.address())).await;
+    let client = client.with_context(|| format!("{} can't be reached", connector.name))?;
     let who = json!({ "username": name, "rid": name_of(room) });
-    let answer: Value = client.request("connector.entryHandler.enter", who).await?;
+    let answer = client.request("connector.entryHandler.enter", who).await;
+    let answer: Value = answer.with_context(|| format!("{} has no answer", connector.name))?;
     let Some(users) = answer.get("users") else {
-        bail!("{answer}");
+        bail!("{} says {answer}", connector.name);
     };
     let users = serde_json::from_value(users.clone()).context("a list of users")?;
     Ok(Guest { client, connector: connector.name, users, pushes })

@@ -25,6 +25,8 @@ struct Person {
     /// The last word that was heard of each other: in which of their stays, and its number.
     heard: HashMap<usize, (usize, u64)>,
     said: u64,
+    /// Why they could not come in when they tried last.
+    hindrance: Option<String>,
 }
 
 /// From a login to the end of the connection.
@@ -94,12 +96,18 @@ impl Ledger {
     /// Somebody who is not here yet.
     pub(crate) fn add(&mut self, name: String, room: usize) -> usize {
         let (stays, heard) = Default::default();
-        self.people.push(Person { name, room, stays, heard, said: 0 });
+        self.people.push(Person { name, room, stays, heard, said: 0, hindrance: None });
         self.people.len() - 1
     }
 
     pub(crate) fn came(&mut self, who: usize, connector: &'static str, at: Instant) {
         self.people[who].stays.push(Stay { connector, from: at, until: None, told: false });
+        self.people[who].hindrance = None;
+    }
+
+    /// `who` could not come in.
+    pub(crate) fn stands_outside(&mut self, who: usize, why: String) {
+        self.people[who].hindrance = Some(why);
     }
 
     pub(crate) fn went(&mut self, who: usize, at: Instant, why: Option<String>) {
@@ -168,12 +176,17 @@ impl Ledger {
         std::mem::take(&mut self.wrong)
     }
 
-    /// Who is not here.
+    /// Who is not here, and why.
     pub(crate) fn missing(&self) -> Vec<String> {
-        self.people
-            .iter()
-            .filter(|person| !person.is_here())
-            .map(|person| person.name.clone())
+        let missing = self.people.iter().filter(|person| !person.is_here());
+        missing
+            .map(|Person { name, hindrance, stays, .. }| match (hindrance, stays.last()) {
+                (Some(why), _) => format!("{name}, {why}"),
+                (None, Some(Stay { until: Some((at, why)), .. })) => {
+                    format!("{name}, who went {:.1} s ago, {why:?}", at.elapsed().as_secs_f64())
+                }
+                (None, _) => name.clone(),
+            })
             .collect()
     }
 

@@ -67,6 +67,8 @@ pub struct Load {
     pub members: usize,
     /// How many of each room spoke, in a chat.
     pub senders: Option<usize>,
+    /// How many of each room read nothing, in a chat.
+    pub stalled: Option<usize>,
     /// The route of echoes.
     pub route: Option<String>,
     /// How many messages each had under way; none if there was a rate.
@@ -188,12 +190,11 @@ pub struct Second {
 
 impl Report {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let (senders, route) = match &plan.scenario {
-            Scenario::Chat { senders, .. } | Scenario::Soak { senders, .. } => {
-                (Some(*senders), None)
-            }
-            Scenario::Echo { route } => (None, Some(route.clone())),
-            _ => (None, None),
+        let (senders, stalled, route) = match &plan.scenario {
+            Scenario::Chat { senders, stalled, .. } => (Some(*senders), Some(*stalled), None),
+            Scenario::Soak { senders, .. } => (Some(*senders), None, None),
+            Scenario::Echo { route } => (None, None, Some(route.clone())),
+            _ => (None, None, None),
         };
         let talks = senders.is_some() || route.is_some();
         let load = Load {
@@ -208,6 +209,7 @@ impl Report {
             clients: plan.population(),
             members: plan.members,
             senders,
+            stalled,
             route,
             outstanding: (talks && plan.rate.is_none()).then_some(plan.outstanding),
             rate: plan.rate.filter(|_| talks),

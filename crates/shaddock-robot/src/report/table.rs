@@ -98,6 +98,9 @@ fn load(report: &Report) -> String {
     if let Some(senders) = report.load.senders {
         text.push_str(&format!(", rooms of {}, {senders} speak", report.load.members));
     }
+    if let Some(stalled @ 1..) = report.load.stalled {
+        text.push_str(&format!(", {stalled} read nothing"));
+    }
     if let Some(outstanding) = report.load.outstanding {
         text.push_str(&format!(", {outstanding} outstanding, {size} bytes"));
     }

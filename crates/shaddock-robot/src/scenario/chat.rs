@@ -22,10 +22,17 @@ use crate::worker::{Clients, Worker};
 
 const SEND: &str = "chat.chatHandler.send";
 
+/// How many of each room do something else than listen.
+#[derive(Clone, Copy)]
+pub(crate) struct Seats {
+    pub(crate) senders: usize,
+    pub(crate) stalled: usize,
+}
+
 pub(crate) fn spawn(
     worker: &Rc<Worker>,
     rooms: usize,
-    senders: usize,
+    Seats { senders, stalled }: Seats,
     timer: Timer,
     clients: &mut Clients,
 ) {
@@ -33,6 +40,10 @@ pub(crate) fn spawn(
     for number in worker.share(rooms) {
         let room = Rc::new(RefCell::new(Room::new(senders)));
         for seat in 0..worker.plan.members {
+            if worker.plan.members - stalled <= seat {
+                clients.spawn(stalled_client(worker.clone(), number, seat));
+                continue;
+            }
             let pace = (seat < senders).then(|| match worker.plan.rate {
                 None => Pace::Closed(worker.plan.outstanding),
                 Some(_) => {
@@ -70,6 +81,18 @@ async fn client(
             worker.tally().error(error);
             member.room.borrow_mut().lose(&member.heard);
         }
+    }
+}
+
+/// Comes in, and from then on only says that it is alive, whatever the server makes of it.
+async fn stalled_client(worker: Rc<Worker>, room_number: usize, seat: usize) {
+    let user = worker.user_in(room_number * worker.plan.members + seat, room_number);
+    let Some(mut link) = worker.admit(&user).await else {
+        return;
+    };
+    tokio::select! {
+        () = link.stall() => {}
+        () = worker.phases.over() => {}
     }
 }
 

@@ -28,7 +28,7 @@ async fn a_responder_answers_what_the_robot_asks() {
     let gate = Entrance::Gate(Address { host: "127.0.0.1".to_owned(), port: port.await.unwrap() });
     for (scenario, copies) in [
         (echo("connector.entryHandler.echo"), 1),
-        (Scenario::Chat { rooms: 2, senders: 2 }, 4),
+        (Scenario::Chat { rooms: 2, senders: 2, stalled: 0 }, 4),
         (Scenario::Login { total: Some(10), stay: false }, 1),
     ] {
         let report = shaddock_robot::run(plan(scenario, gate.clone())).await.unwrap();

@@ -47,11 +47,19 @@ async fn a_route_that_is_not_there_gives_errors() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_copy_of_a_chat_is_counted() {
     for rate in [None, Some(100.0)] {
-        let scenario = Scenario::Chat { rooms: 3, senders: 2 };
+        let scenario = Scenario::Chat { rooms: 3, senders: 2, stalled: 0 };
         let report = play(scenario, |plan| plan.rate = rate).await;
         assert_clean(&report, 4);
         assert_eq!(report.load.clients, 12);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_due_to_those_who_read_nothing() {
+    let scenario = Scenario::Chat { rooms: 3, senders: 2, stalled: 1 };
+    let report = play(scenario, |plan| plan.rate = Some(100.0)).await;
+    assert_clean(&report, 3);
+    assert_eq!(report.load.clients, 12);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
