@@ -162,7 +162,9 @@ impl Inner {
             change(&mut told);
             self.show_own(&told);
         }
-        self.announce();
+        if self.calls.is_open() {
+            self.announce();
+        }
     }
 
     /// Shows this server in its own table.

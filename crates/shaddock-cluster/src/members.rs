@@ -39,7 +39,7 @@ pub enum State {
     Alive,
     /// Not heard of for a while. It may be back in a moment, so keyed picks still go there.
     Suspect,
-    /// About to go: it finishes what it has and should get nothing new.
+    /// About to go, or not ready yet: it answers, and should get nothing new.
     Leaving,
 }
 

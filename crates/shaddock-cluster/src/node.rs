@@ -163,9 +163,15 @@ impl Node {
         self.inner.members.any(kind)
     }
 
-    /// Tells the others that this server is about to go: it answers still, but should get nothing new.
+    /// Tells the others that this server is about to go: it answers still, but should get nothing new. Before
+    /// it enters: that it is not ready yet.
     pub fn set_leaving(&self) {
         self.inner.change(|told| told.leaving = true);
+    }
+
+    /// Takes [`set_leaving`](Node::set_leaving) back: from now on this server should get what is its.
+    pub fn set_staying(&self) {
+        self.inner.change(|told| told.leaving = false);
     }
 
     /// Tells the others something else about this server.

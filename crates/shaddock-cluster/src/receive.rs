@@ -37,7 +37,7 @@ pub trait Receive: Send + Sync + 'static {
 pub enum Event {
     /// A server came, or came back.
     Joined(Member),
-    /// A server has another [`Meta`](crate::Meta), or is [`Leaving`](crate::State::Leaving).
+    /// A server has another [`Meta`](crate::Meta), or is [`Leaving`](crate::State::Leaving), or is so no more.
     Changed(Member),
     /// A server was not heard of for a while.
     Suspect(Member),

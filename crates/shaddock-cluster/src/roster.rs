@@ -144,7 +144,7 @@ impl Roster {
                 if known.state == State::Suspect {
                     self.events.push(Event::Alive(member.clone()));
                 }
-                if known.meta != member.meta || state == State::Leaving {
+                if known.meta != member.meta || (known.state == State::Leaving) != beat.leaving {
                     self.events.push(Event::Changed(member.clone()));
                 }
             }

@@ -52,6 +52,7 @@ pub mod connector;
 mod cron;
 mod frontend;
 mod handler;
+mod handover;
 mod handshake;
 mod router;
 pub mod rpc;

@@ -60,13 +60,25 @@ impl Router {
 
     /// The server a session's messages go to.
     pub(crate) fn of_session(&self, kind: &Kind, session: &Session) -> Result<ServerId> {
+        Ok(self.place(kind, session)?.0)
+    }
+
+    /// The same, with the key that it was chosen for.
+    pub(crate) fn place(
+        &self,
+        kind: &Kind,
+        session: &Session,
+    ) -> Result<(ServerId, Option<String>)> {
         match self.0.rules.get(kind) {
             Some(Rule::Choose(choose)) => {
                 let servers = self.servers(kind);
-                guarded("route_with", || choose(session, &servers))
-                    .unwrap_or_else(|| Err(panicked()))
+                let chosen = guarded("route_with", || choose(session, &servers));
+                Ok((chosen.unwrap_or_else(|| Err(panicked()))?, None))
             }
-            _ => self.of_key(kind, &self.key(kind, session)?),
+            _ => {
+                let key = self.key(kind, session)?;
+                Ok((self.of_key(kind, &key)?, Some(key)))
+            }
         }
     }
 
@@ -91,6 +103,12 @@ impl Router {
             None => self.0.caller.node().pick(kind, key.as_bytes()).map(|member| member.id),
         };
         owner.ok_or_else(|| nobody(kind))
+    }
+
+    /// Whether keys may belong to `server`.
+    pub(crate) fn has(&self, kind: &Kind, server: &ServerId) -> bool {
+        let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
+        views.get(kind).is_some_and(|view| view.iter().any(|member| member.id == *server))
     }
 
     /// A server of the kind, rather one that answers well.

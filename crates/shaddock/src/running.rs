@@ -26,17 +26,18 @@ use crate::cron::Timetable;
 use crate::error::{Fault, Result};
 use crate::handler::filter::{Filters, through};
 use crate::handler::{Endpoint, Origin, Reply, Request, Run};
+use crate::handover::{self, Handover};
 use crate::handshake::{self, Greeting};
 use crate::ids::{Kind, ServerId, SessionId};
 use crate::router::{Router, owner};
-use crate::rpc::envelope::{self, Ask, Forward, Method, Tell};
+use crate::rpc::envelope::{self, Ask, Forward, Method, Tell, To};
 use crate::rpc::{RemoteService, caller};
 use crate::server::{AnyState, Server, ServerHandle};
 use crate::session::connection::{Desk, Taken};
 use crate::session::lane::{Job, Lanes};
 use crate::session::mailbox::Order;
 use crate::session::record::{Frontend, Record};
-use crate::session::{Identity, Moved, Session, remote};
+use crate::session::{Moved, Session, remote};
 use crate::tasks::Tasks;
 use crate::telemetry::{Seldom, ServerMetrics};
 
@@ -66,6 +67,9 @@ pub(crate) struct Core {
     pub(crate) definition: Arc<Server>,
     pub(crate) app: AppHandle,
     pub(crate) tasks: Tasks,
+    /// What handles messages, here and on servers that they were passed on to.
+    pub(crate) work: Tasks,
+    pub(crate) handover: Handover,
     pub(crate) router: Router,
     pub(crate) pusher: Pusher,
     pub(crate) channels: Channels,
@@ -105,7 +109,7 @@ impl Core {
             .map(|remote| (remote.name(), remote.make(&server)))
             .collect();
         if let Some(frontend) = &self.frontend {
-            let sessions = crate::session::remote::Sessions(frontend.clone());
+            let sessions = crate::session::remote::Sessions(frontend.clone(), self.router.clone());
             remotes.insert(crate::session::remote::SERVICE, Arc::new(sessions));
         }
         let _ = self.remotes.set(remotes);
@@ -241,6 +245,7 @@ impl Core {
             identity: &record.packed_identity(),
             route: route.as_str(),
             notify: id.is_none(),
+            origin: None,
             body: &body,
         });
         let packed = envelope::pack(&ask)?;
@@ -276,33 +281,28 @@ impl Core {
         payload: &Bytes,
         answer: Answer,
     ) {
-        let read = || -> Result<(Route, Identity)> {
-            Ok((forward.route.parse()?, envelope::unpack(forward.identity)?))
+        let read = || -> Result<(Route, Session)> {
+            Ok((forward.route.parse()?, self.far_session(&from.id, &forward)?))
         };
-        let (route, identity) = match read() {
+        let (route, session) = match read() {
             Ok(read) => read,
             Err(fault) => return reply(answer, Err(fault)),
         };
-        let uid = identity.uid.as_deref().unwrap_or_default();
-        if !self.channels.admit(uid, identity.revision) {
+        let (uid, revision) =
+            session.identity(|identity| (identity.uid.clone(), identity.revision));
+        if !self.channels.admit(uid.as_deref().unwrap_or_default(), revision) {
             self.metrics.fenced.increment(1);
-            let caller = self.router.caller();
+            let ask =
+                self.router.caller().remote(session.frontend(), remote::SERVICE, remote::CONFIRM);
             // If this does not arrive, the next message brings another.
-            let _ = caller.remote(&from.id, remote::SERVICE, remote::CONFIRM).tell(&(uid,));
+            let _ = ask.tell(&(uid,));
             return reply(answer, Err(Fault::internal("another session has its uid by now")));
         }
-        let session = Session::far(
-            forward.session,
-            from.id.clone(),
-            forward.peer,
-            identity,
-            self.router.caller().clone(),
-            self.pusher.clone(),
-        );
         let endpoint = match self.endpoint(&route) {
             Ok(endpoint) => endpoint.clone(),
             Err(fault) => return reply(answer, Ok(self.fault_body(fault, &route, &session))),
         };
+        let lane = (session.frontend().clone(), forward.session);
         let body = payload.slice_ref(forward.body);
         self.metrics.handled.increment(1);
         let handled = self.handle(&endpoint, session, route, body, answer.deadline());
@@ -313,9 +313,8 @@ impl Core {
             }
         };
         if endpoint.together.is_some() {
-            self.tasks.run("concurrent handler", job);
-        } else if let Err(job) = self.lanes.push((from.id.clone(), forward.session), Box::pin(job))
-        {
+            self.work.run("concurrent handler", job);
+        } else if let Err(job) = self.lanes.push(lane, Box::pin(job)) {
             // Dropping the job drops the answer, which tells the front-end so.
             drop(job);
             self.metrics.lane_overflows.increment(1);
@@ -323,6 +322,19 @@ impl Core {
                 tracing::warn!(server = %self.id, session = %forward.session, "a lane is full: requests are refused");
             }
         }
+    }
+
+    /// The session of a message, which is on `from` or on the front-end that `from` had it of.
+    pub(crate) fn far_session(&self, from: &ServerId, forward: &Forward<'_>) -> Result<Session> {
+        let frontend = forward.origin.map_or_else(|| Ok(from.clone()), str::parse)?;
+        Ok(Session::far(
+            forward.session,
+            frontend,
+            forward.peer,
+            envelope::unpack(forward.identity)?,
+            self.router.caller().clone(),
+            self.pusher.clone(),
+        ))
     }
 
     fn on_remote(
@@ -347,7 +359,10 @@ impl Core {
             }
             return;
         };
-        self.tasks.run("remote", async move {
+        // Nothing waits for what the framework asks of itself: it may be what waits.
+        let is_own = method.service.starts_with('@');
+        let tasks = if is_own { &self.tasks } else { &self.work };
+        tasks.run("remote", async move {
             if answer.is_awaited() {
                 let result = core.within(answer.deadline(), called).await;
                 reply(answer, result);
@@ -369,13 +384,16 @@ impl Core {
         if service == admin::SERVICE {
             return admin::serve(self.clone(), from.clone(), args).boxed();
         }
+        if service == handover::SERVICE {
+            return handover::serve(self.clone(), from.id.clone(), method.to_owned(), args).boxed();
+        }
         let Some(remote) = self.remotes.get().and_then(|remotes| remotes.get(service)).cloned()
         else {
             return unknown();
         };
         self.metrics.remote_calls.increment(1);
         // What the framework asks of itself is nobody else's business.
-        if self.remote_filters.is_empty() || service == remote::SERVICE {
+        if self.remote_filters.is_empty() || service.starts_with('@') {
             return remote.call(method, args).unwrap_or_else(unknown);
         }
         let Ok(route) = format!("{}.{service}.{method}", self.kind).parse() else {
@@ -389,15 +407,18 @@ impl Core {
     }
 
     /// Servers of `kind` came or went: keys have other owners now, and the sessions concerned are
-    /// told before anything more is sent by the new ones. `gone` has lost what it knew.
-    fn on_owners(&self, kind: &Kind, gone: Option<&ServerId>) {
+    /// told before anything more is sent by the new ones.
+    pub(crate) fn on_owners(&self, kind: &Kind, cause: Cause<'_>) {
         let members = self.router.caller().node().members();
-        let now = members.of_kind(kind);
+        let now = self.owners(kind);
         let follows = self.definition.on_moved.contains_key(kind.as_str());
         self.router.change_view(kind, now.clone(), |before| {
-            let records =
-                self.frontend.iter().filter(|_| follows).flat_map(|frontend| frontend.table.all());
-            for record in records {
+            let Some(frontend) = &self.frontend else { return };
+            for record in frontend.table.all() {
+                // Without a hook there is something to wait for: see `Connection::poll_lane`.
+                if !follows && record.forwarded() == 0 {
+                    continue;
+                }
                 let Ok(key) = self.router.key(kind, &Session::here(record.clone())) else {
                     continue;
                 };
@@ -405,23 +426,46 @@ impl Core {
                     continue;
                 };
                 // One that was away, or is another run of itself, is a new owner under an old name.
-                let from = owner(before, &key).filter(|from| Some(&from.id) != gone);
+                let from = owner(before, &key).filter(|from| cause != Cause::Went(&from.id));
                 if from.is_some_and(|from| from.id == to.id && from.boot == to.boot) {
                     continue;
                 }
                 let from = from.map(|from| &from.id).filter(|from| members.get(from).is_some());
-                let (kind, from, to) = (kind.clone(), from.cloned(), to.id.clone());
-                let moved = Moved { kind, from, to, failures: 0 };
+                let moved = Moved {
+                    kind: kind.clone(),
+                    from: from.cloned(),
+                    to: to.id.clone(),
+                    is_handed_over: cause == Cause::Handover && from.is_some(),
+                    failures: 0,
+                    _under_way: frontend.following.under_way(),
+                };
                 record.mailbox.order(Order::Moved(moved));
             }
         });
     }
 
+    /// Tells the clients of a front-end that it stops, if the configuration says how. Says whether it did.
+    pub(crate) fn say_that_it_stops(&self) -> bool {
+        let stop = &self.app.config().stop;
+        let (Some(frontend), Some(route)) = (&self.frontend, &stop.push) else { return false };
+        let body = serde_json::json!({ "seconds": stop.grace.as_secs_f64() });
+        match self.pusher.encode(route, &body) {
+            Ok(body) => {
+                let to = To::All { with: serde_json::Map::new(), unbound: true };
+                frontend.deliver(route, &body, &to);
+                true
+            }
+            Err(fault) => {
+                tracing::error!(server = %self.id, %fault, "clients can't be told that the server stops");
+                false
+            }
+        }
+    }
+
     /// Those who are in the cluster when this server enters it own the keys.
     pub(crate) fn know_owners(&self) {
         for kind in self.app.kinds() {
-            let members = self.router.caller().node().members().of_kind(kind);
-            self.router.change_view(kind, members, |_| {});
+            self.router.change_view(kind, self.owners(kind), |_| {});
         }
     }
 
@@ -431,14 +475,17 @@ impl Core {
     fn on_forgotten(&self, by: &Member) {
         self.channels.forget_frontend(&by.id);
         let follows = self.definition.on_moved.contains_key(by.kind.as_str());
-        for record in self.frontend.iter().flat_map(|frontend| frontend.table.all()) {
+        let Some(frontend) = &self.frontend else { return };
+        for record in frontend.table.all() {
             if record.has_claim() {
                 record.mailbox.order(Order::Confirm);
             }
             let owner = self.router.of_session(&by.kind, &Session::here(record.clone()));
             if follows && owner.is_ok_and(|owner| owner == by.id) {
-                let from = Some(by.id.clone());
-                let moved = Moved { kind: by.kind.clone(), from, to: by.id.clone(), failures: 0 };
+                let (kind, from, to) = (by.kind.clone(), Some(by.id.clone()), by.id.clone());
+                let _under_way = frontend.following.under_way();
+                let moved =
+                    Moved { kind, from, to, is_handed_over: false, failures: 0, _under_way };
                 record.mailbox.order(Order::Moved(moved));
             }
         }
@@ -460,12 +507,31 @@ impl Core {
     }
 }
 
+/// Why keys get other owners.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause<'a> {
+    /// A server that has not been here.
+    Came,
+    /// This one is not here any more, and has lost what it knew.
+    Went(&'a ServerId),
+    /// A server is ready, or is about to go, and what the keys are about was handed over.
+    Handover,
+}
+
 /// A running server as the cluster and the connections see it.
 #[derive(Clone)]
 pub(crate) struct Inbox(pub(crate) Arc<Core>);
 
-impl Receive for Inbox {
-    fn call(&self, from: &Peer, payload: Bytes, answer: Answer) {
+impl Inbox {
+    /// Handles a message here.
+    pub(crate) fn dispatch(&self, from: &Peer, payload: Bytes, answer: Option<Answer>) {
+        match answer {
+            Some(answer) => self.on_call(from, payload, answer),
+            None => self.on_cast(from, payload),
+        }
+    }
+
+    fn on_call(&self, from: &Peer, payload: Bytes, answer: Answer) {
         match envelope::unpack(&payload) {
             Ok(Ask::Forward(forward)) => self.0.on_forward(from, forward, &payload, answer),
             Ok(Ask::Remote(method)) => self.0.on_remote(from, &method, &payload, Some(answer)),
@@ -476,7 +542,7 @@ impl Receive for Inbox {
         }
     }
 
-    fn cast(&self, from: &Peer, payload: Bytes) {
+    fn on_cast(&self, from: &Peer, payload: Bytes) {
         match envelope::unpack(&payload) {
             Ok(Tell::Push(push)) => {
                 if let Some(frontend) = &self.0.frontend {
@@ -488,6 +554,16 @@ impl Receive for Inbox {
                 tracing::error!(server = %self.0.id, from = %from.id, %error, "an unreadable cast was dropped");
             }
         }
+    }
+}
+
+impl Receive for Inbox {
+    fn call(&self, from: &Peer, payload: Bytes, answer: Answer) {
+        self.receive(from, payload, Some(answer));
+    }
+
+    fn cast(&self, from: &Peer, payload: Bytes) {
+        self.receive(from, payload, None);
     }
 
     fn event(&self, event: Event) {
@@ -501,12 +577,16 @@ impl Receive for Inbox {
                 if member.kind.as_str() == admin::KIND => {}
             Event::Joined(member) => {
                 core.app.saw(&member);
-                core.on_owners(&member.kind, None);
+                core.on_owners(&member.kind, Cause::Came);
             }
-            Event::Changed(member) => core.on_owners(&member.kind, None),
+            Event::Changed(member) => {
+                handover::on_changed(core, &member);
+                core.on_owners(&member.kind, Cause::Handover);
+            }
             Event::Left(member) | Event::Died(member) => {
                 core.channels.lose_frontend(&member.id);
-                core.on_owners(&member.kind, Some(&member.id));
+                core.handover.forget(&member.id);
+                core.on_owners(&member.kind, Cause::Went(&member.id));
                 core.app.missed(&member);
             }
             Event::Forgotten { by } => core.on_forgotten(&by),
@@ -525,7 +605,7 @@ impl Receive for Inbox {
 }
 
 /// Answers a call; a caller that can't be told has its deadline.
-fn reply(answer: Answer, result: Result<Bytes>) {
+pub(crate) fn reply(answer: Answer, result: Result<Bytes>) {
     if let Err(error) = answer.send(envelope::pack_answer(result)) {
         tracing::warn!(%error, "an answer was not sent");
     }

@@ -58,12 +58,15 @@ pub struct Server {
     pub(crate) on_close: Option<Endpoint>,
     pub(crate) on_moved: FxHashMap<String, MovedHook>,
     pub(crate) on_lost_member: Option<LostHook>,
+    pub(crate) on_handover: Option<HandoverHook>,
     pub(crate) states: Vec<(TypeId, MakeState)>,
     pub(crate) components: Vec<MakeComponent>,
 }
 
 pub(crate) type MovedHook =
     Arc<dyn Fn(ServerHandle, Session, Moved) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+pub(crate) type HandoverHook =
+    Arc<dyn Fn(ServerHandle) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 pub(crate) type LostHook = Arc<OnLost>;
 pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
 pub(crate) type MakeConnector = Arc<dyn Fn(&Site<'_>) -> Result<Fitted, StartError> + Send + Sync>;
@@ -96,6 +99,7 @@ impl Server {
             on_close: None,
             on_moved: FxHashMap::default(),
             on_lost_member: None,
+            on_handover: None,
             states: Vec::new(),
             components: Vec::new(),
         }
@@ -265,6 +269,59 @@ impl Server {
         self
     }
 
+    /// Runs on a back-end to give others of its kind what it knows of keys that are theirs from now on: of all if it
+    /// stops, of some if a server was added.
+    ///
+    /// Nothing is being handled here meanwhile: what arrives waits. The keys have their new owners already, so
+    /// [`ServerHandle::owns`] says which stay, and [`Rpc::on`] finds who is to have the others. When the hook has
+    /// ended, what waited and what still arrives is handled here or passed on to them, in order, and only then the
+    /// front-ends are told, and [`on_moved`](Server::on_moved) runs there. So no request fails, and none is
+    /// handled twice.
+    ///
+    /// This is about what has a key: messages of clients, and calls by [`Rpc::of`] and [`Rpc::on`]. Servers
+    /// chosen by [`route_with`](Server::route_with) should not hand anything over. Keys also get other owners when
+    /// a server dies or comes back from being cut off; then there is no hand-over, and `on_moved` alone runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shaddock::{Member, Result, Rpc, Server, ServerHandle};
+    ///
+    /// #[shaddock::remote("chat")]
+    /// trait Rooms {
+    ///     /// Goes on with `room`, and those inside.
+    ///     async fn adopt(&self, room: String, members: Vec<Member>) -> Result<()>;
+    /// }
+    ///
+    /// async fn hand_over(server: ServerHandle) -> Result<()> {
+    ///     let chat: Rpc<RoomsClient> = server.rpc()?;
+    ///     for name in server.channels().names() {
+    ///         if server.owns(&name) {
+    ///             continue;
+    ///         }
+    ///         if let Some(room) = server.channels().get(&name) {
+    ///             chat.on(&name)?.adopt(name, room.members()).await?;
+    ///             room.destroy();
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// let chat = Server::backend("chat").on_handover(hand_over);
+    /// # let _ = chat;
+    /// ```
+    #[must_use]
+    pub fn on_handover<Fut>(
+        mut self,
+        hook: impl Fn(ServerHandle) -> Fut + Send + Sync + 'static,
+    ) -> Server
+    where
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.on_handover = Some(Arc::new(move |server| Box::pin(hook(server))));
+        self
+    }
+
     /// Gives each server of this kind a state of its own, for [`State<T>`](crate::State).
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(
@@ -354,6 +411,12 @@ impl ServerHandle {
     /// If the application has no servers of the remote's kind.
     pub fn rpc<C: RemoteClient>(&self) -> Result<Rpc<C>> {
         Ok(Rpc::new(self.0.router.clone(), self.0.app.kind(C::KIND)?.clone()))
+    }
+
+    /// Whether `key` belongs to this server: what [`Server::route_by`] makes of a session, or an argument of
+    /// [`Rpc::on`].
+    pub fn owns(&self, key: &str) -> bool {
+        self.0.router.of_key(&self.0.kind, key).is_ok_and(|owner| owner == self.0.id)
     }
 
     /// Its jobs.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The tasks of one owner, and the sign that they should come to an end.
 ///
@@ -59,11 +60,21 @@ impl Tasks {
         self.stop.is_cancelled()
     }
 
+    /// Waits until none of these tasks is left, at most `limit`, and tells them nothing. Says whether that came.
+    pub(crate) async fn idle(&self, limit: Duration) -> bool {
+        self.tracker.close();
+        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+    }
+
+    /// Counts as one of these tasks until it is dropped.
+    pub(crate) fn under_way(&self) -> TaskTrackerToken {
+        self.tracker.token()
+    }
+
     /// Tells the tasks to finish, and waits for them until `limit` has passed. Says whether all did.
     pub(crate) async fn finish(&self, limit: Duration) -> bool {
         self.stop.cancel();
-        self.tracker.close();
-        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+        self.idle(limit).await
     }
 }
 

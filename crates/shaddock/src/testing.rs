@@ -120,8 +120,8 @@ impl TestApp {
         TestApp::begin(app, &Memory::new()).await
     }
 
-    /// Starts every server, with a link of its own to what `hub` is connected to: one that was made by
-    /// [`Memory::chaotic`] brings weather.
+    /// Starts every server, or those of [`App::only`], with a link of its own to what `hub` is connected to, where
+    /// other applications are in the same cluster. A hub that was made by [`Memory::chaotic`] brings weather.
     ///
     /// # Panics
     ///

@@ -44,7 +44,8 @@ pub fn app(config: Config) -> App {
         .route_by(|session| session.get("rid"))
         .on("chatHandler.send", send)
         .remote(ChatRemote::serve(|server: &ServerHandle| Rooms(server.channels())))
-        .on_lost_member(rooms::lost);
+        .on_lost_member(rooms::lost)
+        .on_handover(rooms::hand_over);
     if is_measured {
         connector = connector.on("entryHandler.echo", echo);
         chat = chat.on("chatHandler.echo", echo);

@@ -1,6 +1,6 @@
 //! The rooms of a chat server, and what the connectors ask of them.
 
-use shaddock::{Channel, Channels, Member, Result};
+use shaddock::{Channel, Channels, Member, Result, Rpc, ServerHandle};
 
 use crate::messages::Somebody;
 use crate::names::user_name;
@@ -14,6 +14,8 @@ pub(crate) trait ChatRemote {
     async fn kick(&self, member: Member, room: String) -> Result<()>;
     /// Lets `member` into a `room` that has moved here. They never left, so nobody is told.
     async fn resume(&self, member: Member, room: String) -> Result<()>;
+    /// Goes on with a `room` of another server.
+    async fn adopt(&self, room: String, members: Vec<Member>) -> Result<()>;
     /// Takes `member` out of a `room` that has moved away, and tells nobody.
     async fn forget(&self, member: Member, room: String) -> Result<()>;
 }
@@ -52,12 +54,35 @@ impl ChatRemote for Rooms {
         Ok(())
     }
 
+    async fn adopt(&self, room: String, members: Vec<Member>) -> Result<()> {
+        let room = self.open(&room);
+        for member in members {
+            room.join(member);
+        }
+        Ok(())
+    }
+
     async fn forget(&self, member: Member, room: String) -> Result<()> {
         if let Some(room) = self.0.get(&room) {
             room.leave(&member);
         }
         Ok(())
     }
+}
+
+/// This server stops, or another one was added: rooms go on elsewhere, and nobody inside notices.
+pub(crate) async fn hand_over(server: ServerHandle) -> Result<()> {
+    let chat: Rpc<ChatRemoteClient> = server.rpc()?;
+    for name in server.channels().names() {
+        if server.owns(&name) {
+            continue;
+        }
+        if let Some(room) = server.channels().get(&name) {
+            chat.on(&name)?.adopt(name, room.members()).await?;
+            room.destroy();
+        }
+    }
+    Ok(())
 }
 
 /// A connector died, and its users with it.

@@ -161,6 +161,9 @@ pub async fn who_joins_knows_and_is_known(connect: impl AsyncFn() -> Arc<dyn Eng
         first.node.any(&known.kind).is_none()
             && first.node.members().of_kind(&known.kind).is_empty()
     );
+    second.node.set_staying();
+    assert!(matches!(soon(first.event()).await, Event::Changed(member) if member == known));
+    assert_eq!(*first.node.members().of_kind(&known.kind), [known]);
 }
 
 /// A second server of the same id is refused; after the first has crashed it is let in.

@@ -27,6 +27,7 @@ use crate::config::{self, Config};
 use crate::connector::{Fitted, Listening, Site, built_in};
 use crate::cron::{self, Clock, Crons, Timetable};
 use crate::handler::filter::{Around, Filters};
+use crate::handover::Handover;
 use crate::ids::{Kind, Member, ServerId};
 use crate::router::{Router, Rule};
 use crate::rpc::caller::Caller;
@@ -260,6 +261,7 @@ impl Plan {
         };
         let node = Node::new(engine, node);
         let tasks = self.app.tasks().child();
+        let work = tasks.child();
         let telemetry = self.app.telemetry();
         let caller = Caller::new(node.clone(), config.remotes.deadline);
         let (tables, metrics) = (self.app.tables().clone(), PushMetrics::new(telemetry, &id));
@@ -276,6 +278,7 @@ impl Plan {
                 events: self.app.event_sender().clone(),
                 tasks: tasks.clone(),
                 confirming: Arc::new(Semaphore::new(CONFIRMING)),
+                following: tasks.child(),
                 metrics: FrontendMetrics::new(telemetry, &id),
                 seldom: Seldom::default(),
                 access,
@@ -309,9 +312,11 @@ impl Plan {
             frontend,
             states: OnceLock::new(),
             remotes: OnceLock::new(),
-            lanes: Arc::new(Lanes::new(tasks.clone(), config.requests.lane)),
-            oneways: Arc::new(Lanes::new(tasks.clone(), ONE_WAY_CALLS)),
+            lanes: Arc::new(Lanes::new(work.clone(), config.requests.lane)),
+            oneways: Arc::new(Lanes::new(work.clone(), ONE_WAY_CALLS)),
+            work,
             began: Instant::now(),
+            handover: Handover::default(),
             patience: config.requests.deadline,
             close_route: format!("{kind}.session.closed")
                 .parse()
@@ -548,6 +553,12 @@ fn check_definition(server: &Server, all: &[Server]) -> Result<(), StartError> {
                 server.kind,
             )));
         }
+    }
+    if server.frontend && server.on_handover.is_some() {
+        return Err(StartError::Mismatch(format!(
+            "servers of kind {} are front-ends and own no keys, so `on_handover` would never run there",
+            server.kind,
+        )));
     }
     if !server.frontend && server.connector.is_some() {
         return Err(StartError::Mismatch(format!(

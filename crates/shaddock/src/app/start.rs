@@ -18,6 +18,7 @@ use crate::component::DynComponent;
 use crate::config;
 use crate::error::Fault;
 use crate::frontend::Premises;
+use crate::handover;
 use crate::ids::ServerId;
 use crate::running::{Core, Inbox};
 use crate::server::ServerHandle;
@@ -175,7 +176,7 @@ impl Runner {
             let stops = self.app().is_stopping();
             if opened.is_err() || stops {
                 self.take(&server.core.id);
-                self.finish(&server).await;
+                self.retire(&server).await;
             }
             if stops {
                 return opened.and(Err(StartError::Stopping));
@@ -238,6 +239,7 @@ impl Runner {
             lock(&self.started).push(one.clone());
         }
         for server in &servers {
+            handover::prepare(&server.core);
             let inbox = Arc::new(Inbox(server.core.clone()));
             let entered = server.node().enter(inbox, |work| self.links.run("link", work)).await;
             entered.map_err(|source| StartError::Join { id: server.core.id.clone(), source })?;
@@ -245,6 +247,9 @@ impl Runner {
         for server in &servers {
             server.core.know_owners();
             census::take(&server.core);
+        }
+        for server in &servers {
+            handover::arrive(&server.core).await;
         }
         for (server, door) in servers.iter().zip(doors) {
             if let Some(door) = door {

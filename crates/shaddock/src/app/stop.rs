@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
-use super::start::{Runner, Running, RunningServer};
+use super::start::{Runner, Running, RunningServer, Started};
 use super::{StartError, lock};
+use crate::handover;
 use crate::ids::ServerId;
 
 /// How long leaving the cluster may take even when the deadline has passed.
@@ -18,6 +19,10 @@ impl Running {
     /// Stops in order: front-ends with all that their clients have under way, back-ends, components
     /// in reverse, and at last the link to the others. Says whether everything ended by itself.
     ///
+    /// Front-ends take nobody in any more, tell their clients so and give them time to go elsewhere, if `[stop]`
+    /// says so. Back-ends [hand over](crate::Server::on_handover) what they have, and leave when no front-end sends
+    /// anything to them any more.
+    ///
     /// What has not ended when the deadline of `[stop]` has passed is not waited for, and ends with the
     /// runtime at the latest. A fifth of that time is kept for components, however long clients take.
     pub async fn stop(&self) -> bool {
@@ -25,37 +30,10 @@ impl Running {
         app.stop();
         let time = runner.time();
         let servers = lock(&runner.servers).clone();
-        let started = std::mem::take(&mut *lock(&runner.started));
-        for (_, component) in &started {
-            let _ = timeout(time.for_servers(), component.before_stop(app)).await;
-        }
-        let is_front = |server: &&RunningServer| server.core.frontend.is_some();
-        let servers = servers.iter().map(|server| &**server);
-        let (front, back): (Vec<_>, Vec<_>) = servers.partition(is_front);
-        let mut clean = true;
-        for server in front.iter().chain(&back) {
-            clean &= server.core.timetable.tasks.finish(time.for_servers()).await;
-        }
-        front.iter().for_each(|server| server.node().set_leaving());
-        for server in &front {
-            clean &= server.listening.finish(time.for_servers()).await;
-        }
-        let connections = front.iter().map(|server| server.connections.finish(time.for_servers()));
-        clean &= join_all(connections).await.into_iter().all(|ended| ended);
-        for server in &front {
-            clean &= server.lingering.finish(time.for_servers()).await;
-        }
-        back.iter().for_each(|server| server.node().set_leaving());
-        for server in front.iter().chain(&back) {
-            clean &= server.core.tasks.finish(time.for_servers()).await;
-        }
-        for (_, component) in started.iter().rev() {
-            let _ = timeout(time.left(), component.stop(app)).await;
-        }
+        let components = std::mem::take(&mut *lock(&runner.started));
+        let mut clean = runner.finish(&servers, &components, &time).await;
         clean &= app.tasks().finish(time.left()).await;
-        for server in front.into_iter().chain(back) {
-            let _ = timeout(time.left().max(LAST_WORD), server.node().leave()).await;
-        }
+        leave(&servers, &time).await;
         // A server holds the application, and would be held by it for ever.
         lock(&runner.servers).clear();
         lock(&app.0.servers).clear();
@@ -76,14 +54,14 @@ impl Runner {
             self.take_from(&mut servers, id)
         };
         let server = taken.ok_or_else(|| StartError::NotHere { id: id.clone() })?;
-        Ok(self.finish(&server).await)
+        Ok(self.retire(&server).await)
     }
 
     /// Stops one server, and starts it again.
     pub(super) async fn restart(&self, id: &ServerId) -> Result<(), StartError> {
         let server = self.take(id).ok_or_else(|| StartError::NotHere { id: id.clone() })?;
         let entry = server.core.entry.clone();
-        self.finish(&server).await;
+        self.retire(&server).await;
         drop(server);
         let added = self.add(entry).await;
         if lock(&self.servers).is_empty() {
@@ -111,30 +89,61 @@ impl Runner {
     }
 
     /// Stops a server that was taken, and says whether everything of it ended by itself.
-    pub(super) async fn finish(&self, server: &RunningServer) -> bool {
-        let (app, core, time) = (self.app(), &server.core, self.time());
-        let components = {
-            let mut started = lock(&self.started);
-            let (own, others): (Vec<_>, Vec<_>) = std::mem::take(&mut *started)
-                .into_iter()
-                .partition(|(owner, _)| owner.as_ref() == Some(&core.id));
-            *started = others;
-            own
-        };
-        for (_, component) in &components {
+    pub(super) async fn retire(&self, server: &Arc<RunningServer>) -> bool {
+        let time = self.time();
+        let id = &server.core.id;
+        let of_server = |started: &mut Started| started.0.as_ref() == Some(id);
+        let components: Vec<_> = lock(&self.started).extract_if(.., of_server).collect();
+        let servers = std::slice::from_ref(server);
+        let clean = self.finish(servers, &components, &time).await;
+        leave(servers, &time).await;
+        tracing::info!(server = %id, clean, "a server was stopped");
+        clean
+    }
+
+    /// Stops servers together, and components: all but the link to the others.
+    async fn finish(
+        &self,
+        servers: &[Arc<RunningServer>],
+        components: &[Started],
+        time: &Time,
+    ) -> bool {
+        let app = self.app();
+        for (_, component) in components {
             let _ = timeout(time.for_servers(), component.before_stop(app)).await;
         }
-        let mut clean = core.timetable.tasks.finish(time.for_servers()).await;
-        server.node().set_leaving();
-        clean &= server.listening.finish(time.for_servers()).await;
-        clean &= server.connections.finish(time.for_servers()).await;
-        clean &= server.lingering.finish(time.for_servers()).await;
-        clean &= core.tasks.finish(time.for_servers()).await;
+        let is_front = |server: &&RunningServer| server.core.frontend.is_some();
+        let all = servers.iter().map(|server| &**server);
+        let (front, back): (Vec<_>, Vec<_>) = all.clone().partition(is_front);
+        let mut clean = true;
+        for server in all.clone() {
+            clean &= server.core.timetable.tasks.finish(time.for_servers()).await;
+        }
+        front.iter().for_each(|server| server.node().set_leaving());
+        for server in &front {
+            clean &= server.listening.finish(time.for_servers()).await;
+        }
+        let grace = app.config().stop.grace.min(time.for_servers());
+        let told = front.iter().filter(|server| server.core.say_that_it_stops());
+        join_all(told.map(|server| server.connections.idle(grace))).await;
+        let connections = front.iter().map(|server| server.connections.finish(time.for_servers()));
+        clean &= join_all(connections).await.into_iter().all(|ended| ended);
+        for server in &front {
+            clean &= server.lingering.finish(time.for_servers()).await;
+        }
+        let together: Vec<_> = all.clone().map(|server| server.core.id.clone()).collect();
+        let half = time.for_servers() / 2;
+        join_all(back.iter().map(|server| handover::leave(&server.core, &together, half))).await;
+        back.iter().for_each(|server| server.node().set_leaving());
+        let half = time.for_servers() / 2;
+        join_all(back.iter().map(|server| handover::be_left(&server.core, &together, half))).await;
+        for server in front.into_iter().chain(back) {
+            clean &= server.core.work.idle(time.for_servers()).await;
+            clean &= server.core.tasks.finish(time.for_servers()).await;
+        }
         for (_, component) in components.iter().rev() {
             let _ = timeout(time.left(), component.stop(app)).await;
         }
-        let _ = timeout(time.left().max(LAST_WORD), server.node().leave()).await;
-        tracing::info!(server = %core.id, clean, "a server was stopped");
         clean
     }
 
@@ -158,5 +167,12 @@ impl Time {
 
     fn for_servers(&self) -> Duration {
         self.left().saturating_sub(self.for_components)
+    }
+}
+
+/// Takes servers out of the cluster.
+async fn leave(servers: &[Arc<RunningServer>], time: &Time) {
+    for server in servers {
+        let _ = timeout(time.left().max(LAST_WORD), server.node().leave()).await;
     }
 }

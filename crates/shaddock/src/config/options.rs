@@ -178,11 +178,16 @@ pub struct Stop {
     /// How long what is under way may take to finish.
     #[serde(deserialize_with = "seconds")]
     pub deadline: Duration,
+    /// What a front-end pushes to its clients when it stops, so that they go elsewhere.
+    pub push: Option<String>,
+    /// How long they may take to do so.
+    #[serde(deserialize_with = "seconds")]
+    pub grace: Duration,
 }
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(10) }
+        Self { deadline: Duration::from_secs(10), push: None, grace: Duration::from_secs(5) }
     }
 }
 

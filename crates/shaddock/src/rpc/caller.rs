@@ -96,6 +96,7 @@ pub(crate) struct Ready<'a> {
     server: &'a ServerId,
     service: &'a str,
     method: &'a str,
+    key: Option<&'a str>,
 }
 
 impl Caller {
@@ -119,7 +120,14 @@ impl Caller {
         service: &'a str,
         method: &'a str,
     ) -> Ready<'a> {
-        Ready { caller: self, server, service, method }
+        Ready { caller: self, server, service, method, key: None }
+    }
+}
+
+impl<'a> Ready<'a> {
+    /// The server is asked as the owner of this key, and may pass the question on to the next owner.
+    pub(crate) fn on(self, key: Option<&'a str>) -> Ready<'a> {
+        Ready { key, ..self }
     }
 }
 
@@ -180,7 +188,7 @@ impl Ready<'_> {
     }
 
     fn method<'a>(&'a self, args: &'a [u8]) -> Method<'a> {
-        Method { service: self.service, method: self.method, args }
+        Method { service: self.service, method: self.method, key: self.key, args }
     }
 
     fn name(&self) -> String {

@@ -45,12 +45,13 @@ impl<C: RemoteClient> Rpc<C> {
     ///
     /// If the session has no key for this kind, or no server of the kind lives.
     pub fn of(&self, session: &Session) -> Result<C> {
-        Ok(self.client(self.router.of_session(&self.kind, session)?))
+        let (server, key) = self.router.place(&self.kind, session)?;
+        Ok(self.client(server, key))
     }
 
     /// The server called `id`. That it lives is found out by calling.
     pub fn at(&self, id: &ServerId) -> C {
-        self.client(id.clone())
+        self.client(id.clone(), None)
     }
 
     /// The server that owns `key`, by rendezvous hash.
@@ -59,7 +60,7 @@ impl<C: RemoteClient> Rpc<C> {
     ///
     /// If no server of the kind lives.
     pub fn on(&self, key: &str) -> Result<C> {
-        Ok(self.client(self.router.of_key(&self.kind, key)?))
+        Ok(self.client(self.router.of_key(&self.kind, key)?, Some(key.to_owned())))
     }
 
     /// Some server of the kind, rather one that answers well.
@@ -68,7 +69,7 @@ impl<C: RemoteClient> Rpc<C> {
     ///
     /// If no server of the kind lives.
     pub fn any(&self) -> Result<C> {
-        Ok(self.client(self.router.any(&self.kind)?))
+        Ok(self.client(self.router.any(&self.kind)?, None))
     }
 
     /// Every server of the kind, at once.
@@ -77,8 +78,8 @@ impl<C: RemoteClient> Rpc<C> {
         C::to_all(TargetAll { caller: self.router.caller().clone(), servers })
     }
 
-    fn client(&self, server: ServerId) -> C {
-        C::to(Target { caller: self.router.caller().clone(), server })
+    fn client(&self, server: ServerId, key: Option<String>) -> C {
+        C::to(Target { caller: self.router.caller().clone(), server, key })
     }
 }
 
@@ -99,6 +100,8 @@ impl<C> fmt::Debug for Rpc<C> {
 pub struct Target {
     caller: Caller,
     server: ServerId,
+    /// The key that it was chosen for.
+    key: Option<String>,
 }
 
 impl Target {
@@ -120,8 +123,8 @@ impl Target {
         method: &str,
         args: &impl Serialize,
     ) -> Result<T> {
-        let called = self.caller.remote(&self.server, remote, method).call(args).await;
-        called.map_err(RpcError::into_fault)
+        let ready = self.caller.remote(&self.server, remote, method).on(self.key.as_deref());
+        ready.call(args).await.map_err(RpcError::into_fault)
     }
 
     /// Sends a one-way call. Those sent from one server to another are handled in order.
@@ -130,8 +133,8 @@ impl Target {
     ///
     /// If it could not be sent.
     pub fn tell(&self, remote: &str, method: &str, args: &impl Serialize) -> Result<()> {
-        let told = self.caller.remote(&self.server, remote, method).tell(args);
-        told.map_err(RpcError::into_fault)
+        let ready = self.caller.remote(&self.server, remote, method).on(self.key.as_deref());
+        ready.tell(args).map_err(RpcError::into_fault)
     }
 }
 
@@ -151,7 +154,7 @@ impl TargetAll {
         args: &(impl Serialize + Sync),
     ) -> Vec<(ServerId, Result<T>)> {
         let calls = self.servers.iter().map(async |server| {
-            let target = Target { caller: self.caller.clone(), server: server.clone() };
+            let target = Target { caller: self.caller.clone(), server: server.clone(), key: None };
             let result = target.call(remote, method, args).await;
             (target.server, result)
         });
@@ -166,7 +169,7 @@ impl TargetAll {
     pub fn tell(&self, remote: &str, method: &str, args: &impl Serialize) -> Result<()> {
         let mut sent = Ok(());
         for server in &self.servers {
-            let target = Target { caller: self.caller.clone(), server: server.clone() };
+            let target = Target { caller: self.caller.clone(), server: server.clone(), key: None };
             let told = target.tell(remote, method, args);
             sent = sent.and(told);
         }

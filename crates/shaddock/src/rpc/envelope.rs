@@ -46,6 +46,9 @@ pub(crate) struct Forward<'a> {
     pub(crate) route: &'a str,
     #[serde(rename = "n", default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) notify: bool,
+    /// The front-end of the session, where another server passed this on.
+    #[serde(rename = "o", borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<&'a str>,
     #[serde(rename = "b", borrow, with = "serde_bytes")]
     pub(crate) body: &'a [u8],
 }
@@ -56,6 +59,9 @@ pub(crate) struct Method<'a> {
     pub(crate) service: &'a str,
     #[serde(rename = "m", borrow)]
     pub(crate) method: &'a str,
+    /// Of what is asked the owner of a key, the key.
+    #[serde(rename = "k", borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<&'a str>,
     #[serde(rename = "a", borrow, with = "serde_bytes")]
     pub(crate) args: &'a [u8],
 }
@@ -153,6 +159,7 @@ mod tests {
             identity: b"i",
             route: "chat.chatHandler.send",
             notify: false,
+            origin: None,
             body: b"{}",
         });
         let packed = pack(&ask).unwrap();

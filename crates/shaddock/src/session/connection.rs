@@ -409,6 +409,13 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             if self.is_clogged() {
                 break;
             }
+            // What the old owner has still to answer comes first: it may pass it on to the new one.
+            if let Some(Errand::Follow(moved)) = self.first.front()
+                && moved.is_handed_over
+                && 0 < self.record.forwarded()
+            {
+                break;
+            }
             if let Some(errand) = self.first.pop_front() {
                 self.running = Some(self.run_errand(errand));
                 continue;

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::channel::push::Pusher;
 use crate::error::{Fault, Result};
@@ -72,8 +73,12 @@ pub struct Moved {
     /// Where they go now. If that is where they went, the server had taken this front-end for dead: it took
     /// its members out of the channels, and told those who were left.
     pub to: ServerId,
+    /// Whether the old owner hands over: it has what it was sent answered.
+    pub(crate) is_handed_over: bool,
     /// How often the hook failed.
     pub(crate) failures: u32,
+    /// Dropped when it was followed.
+    pub(crate) _under_way: TaskTrackerToken,
 }
 
 impl Moved {

@@ -34,6 +34,8 @@ pub(crate) struct Frontend {
     pub(crate) tasks: Tasks,
     /// How many claims are made anew or given back at once, when the directory was slow or away.
     pub(crate) confirming: Arc<Semaphore>,
+    /// Sessions that follow their keys to another owner.
+    pub(crate) following: Tasks,
     pub(crate) metrics: FrontendMetrics,
     /// For warnings that a client can bring about.
     pub(crate) seldom: Seldom,

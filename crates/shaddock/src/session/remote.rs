@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tokio::time::sleep;
 
 use super::mailbox::Order;
 use super::record::Frontend;
 use super::{Change, Unchanged};
 use crate::error::Result;
-use crate::ids::{ServerId, SessionId, Uid};
+use crate::ids::{Kind, ServerId, SessionId, Uid};
+use crate::router::Router;
 use crate::rpc::caller::Caller;
 use crate::rpc::{RemoteService, decode_args, encode_result};
 use crate::tasks::Tasks;
@@ -25,6 +27,11 @@ pub(crate) const KICK: &str = "kick";
 pub(crate) const CONFIRM: &str = "confirm";
 /// Says which of these have ended, or have another uid by now: `(Vec<(SessionId, uid)>,) -> Vec<SessionId>`.
 pub(crate) const ENDED: &str = "ended";
+/// Answered when every session knows whether a server owns keys: `(kind, server, owns)`.
+pub(crate) const FOLLOWED: &str = "followed";
+
+/// How often to look whether something has come true.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// Whether a session has claimed a uid, or is about to: `(SessionId, uid) -> bool`.
 pub(crate) const HOLDS: &str = "holds";
@@ -46,7 +53,7 @@ pub(crate) fn have_confirmed(caller: &Caller, tasks: &Tasks, frontend: ServerId,
 }
 
 /// Does to the sessions here what other servers ask.
-pub(crate) struct Sessions(pub(crate) Arc<Frontend>);
+pub(crate) struct Sessions(pub(crate) Arc<Frontend>, pub(crate) Router);
 
 impl RemoteService for Sessions {
     fn call(
@@ -85,6 +92,14 @@ impl RemoteService for Sessions {
             ENDED => Some(Box::pin(async move {
                 let (members,): (Vec<(SessionId, Uid)>,) = decode_args(&args)?;
                 encode_result(&self.0.table.ended(&members))
+            })),
+            FOLLOWED => Some(Box::pin(async move {
+                let (kind, server, owns): (Kind, ServerId, bool) = decode_args(&args)?;
+                // Whoever asks has a deadline.
+                while self.1.has(&kind, &server) != owns || !self.0.following.idle(GLANCE).await {
+                    sleep(GLANCE).await;
+                }
+                encode_result(&())
             })),
             _ => None,
         }

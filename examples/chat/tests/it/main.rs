@@ -3,6 +3,7 @@
 mod chaos;
 mod echo;
 mod faults;
+mod life;
 mod login;
 mod processes;
 mod room;
@@ -16,7 +17,11 @@ use shaddock::testing::{TestApp, TestClient};
 
 /// The configuration of the demo.
 fn config() -> Config {
-    let config = Config::embedded(chat::CONFIG, Some("development"), &Overrides::default());
+    config_with(&Overrides::default())
+}
+
+fn config_with(overrides: &Overrides) -> Config {
+    let config = Config::embedded(chat::CONFIG, Some("development"), overrides);
     let mut config = config.expect("the demo's configuration");
     // The page has a port, and nothing to do here.
     config.app.remove("page");
