@@ -87,7 +87,7 @@ impl Cluster {
     /// can't be reached. That nobody has this uid is no error.
     pub fn push(&self, uid: &str, route: &str, body: &impl Serialize) -> Result<()> {
         let body = self.pusher.encode(route, body)?;
-        self.pusher.push_uid(&self.frontends(), uid, route, &body)
+        self.pusher.push_uid(&self.pusher.frontends(), uid, route, &body)
     }
 
     /// Pushes to every session of the front-ends of `kind` that is bound to a uid, or to all
@@ -119,17 +119,11 @@ impl Cluster {
     /// If a front-end can't be reached. That nobody has this uid is no error.
     pub fn kick(&self, uid: &str, reason: Option<&str>) -> Result<()> {
         let mut told = Ok(());
-        for frontend in self.frontends() {
+        for frontend in self.pusher.frontends() {
             let remote = self.router.caller().remote(&frontend, remote::SERVICE, remote::KICK);
             told = told.and(remote.tell(&(uid, reason)));
         }
         Ok(told?)
-    }
-
-    /// Every front-end that has sessions, also those that are about to go.
-    fn frontends(&self) -> Vec<ServerId> {
-        let members = self.router.caller().node().members().all();
-        members.into_iter().filter(|member| member.frontend).map(|member| member.id).collect()
     }
 }
 

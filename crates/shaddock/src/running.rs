@@ -24,6 +24,7 @@ use crate::channel::push::{Deliver as _, Pusher};
 use crate::config;
 use crate::cron::Timetable;
 use crate::error::{Fault, Result};
+use crate::group::{self, remote::OwnGroups};
 use crate::handler::filter::{Filters, through};
 use crate::handler::{Endpoint, Origin, Reply, Request, Run};
 use crate::handover::{self, Handover};
@@ -111,6 +112,7 @@ impl Core {
         if let Some(frontend) = &self.frontend {
             let sessions = crate::session::remote::Sessions(frontend.clone(), self.router.clone());
             remotes.insert(crate::session::remote::SERVICE, Arc::new(sessions));
+            remotes.insert(group::remote::SERVICE, Arc::new(OwnGroups(frontend.clone())));
         }
         let _ = self.remotes.set(remotes);
     }

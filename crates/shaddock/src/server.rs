@@ -20,6 +20,7 @@ use crate::config;
 use crate::connector::{Connector, Fitted, Site};
 use crate::cron::Crons;
 use crate::error::Result;
+use crate::group::Groups;
 use crate::handler::filter::{Around, Filter};
 use crate::handler::{Endpoint, Handler, IntoEndpoint};
 use crate::handshake::{HandshakeHook, Peer, word};
@@ -397,6 +398,11 @@ impl ServerHandle {
     /// Its channels.
     pub fn channels(&self) -> Channels {
         self.0.channels.clone()
+    }
+
+    /// The groups of the cluster.
+    pub fn groups(&self) -> Groups {
+        Groups::new(self.0.pusher.clone())
     }
 
     /// The servers around it.

@@ -26,6 +26,7 @@ use crate::component::DynComponent;
 use crate::config::{self, Config};
 use crate::connector::{Fitted, Listening, Site, built_in};
 use crate::cron::{self, Clock, Crons, Timetable};
+use crate::group::table::Memberships;
 use crate::handler::filter::{Around, Filters};
 use crate::handover::Handover;
 use crate::ids::{Kind, Member, ServerId};
@@ -273,6 +274,7 @@ impl Plan {
             let frontend = Arc::new(Frontend {
                 id: id.clone(),
                 table: SessionTable::default(),
+                groups: Memberships::default(),
                 directory: node.directory("login").await?,
                 pusher: pusher.clone(),
                 events: self.app.event_sender().clone(),

@@ -108,6 +108,23 @@ impl Pusher {
         self.send(frontends, route, body, To::All { with, unbound })
     }
 
+    /// Pushes to every session that is in this group.
+    pub(crate) fn push_group(
+        &self,
+        frontends: &[ServerId],
+        group: &str,
+        route: &str,
+        body: &Bytes,
+    ) -> Result<()> {
+        self.send(frontends, route, body, To::Group(group))
+    }
+
+    /// Every front-end that has sessions, also those that are about to go.
+    pub(crate) fn frontends(&self) -> Vec<ServerId> {
+        let members = self.node().members().all();
+        members.into_iter().filter(|member| member.frontend).map(|member| member.id).collect()
+    }
+
     /// Gives the first reason why one front-end could not be reached; the others are all the same.
     fn send<'a>(
         &self,

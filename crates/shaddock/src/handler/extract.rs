@@ -10,6 +10,7 @@ use super::Request;
 use crate::channel::Channels;
 use crate::cluster::Cluster;
 use crate::error::{Fault, Result};
+use crate::group::Groups;
 use crate::rpc::{RemoteClient, Rpc};
 use crate::server::ServerHandle;
 use crate::session::Session;
@@ -19,8 +20,8 @@ use crate::session::Session;
     message = "`{Self}` can't be an argument of a handler",
     label = "can't be taken from a request",
     note = "arguments are `Session`, `Msg<T>` where `T: serde::de::DeserializeOwned`, `State<T>`, \
-            `Channels`, `Cluster`, `Rpc<C>` where `C` is the client of a remote, `ServerHandle`, or \
-            a type of your own that implements `FromRequest`"
+            `Channels`, `Groups`, `Cluster`, `Rpc<C>` where `C` is the client of a remote, \
+            `ServerHandle`, or a type of your own that implements `FromRequest`"
 )]
 pub trait FromRequest: Sized + Send {
     /// Makes it.
@@ -112,6 +113,12 @@ impl FromRequest for Session {
 impl FromRequest for Channels {
     fn from_request(request: &Request) -> Result<Channels> {
         Ok(request.server.channels())
+    }
+}
+
+impl FromRequest for Groups {
+    fn from_request(request: &Request) -> Result<Groups> {
+        Ok(request.server.groups())
     }
 }
 

@@ -111,8 +111,9 @@ impl Reply {
 /// An async function that answers a message.
 ///
 /// Its arguments are whatever implements [`FromRequest`]: [`Session`], [`Msg`](crate::Msg),
-/// [`State`](crate::State), [`Channels`](crate::Channels), [`Cluster`](crate::Cluster),
-/// [`Rpc`](crate::Rpc), [`ServerHandle`]; it returns [`Result<T>`] of something that serializes.
+/// [`State`](crate::State), [`Channels`](crate::Channels), [`Groups`](crate::Groups),
+/// [`Cluster`](crate::Cluster), [`Rpc`](crate::Rpc), [`ServerHandle`]; it returns [`Result<T>`] of
+/// something that serializes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     label = "not a handler",

@@ -85,6 +85,9 @@ pub(crate) enum To<'a> {
     /// Every session of a uid.
     #[serde(rename = "u", borrow)]
     Uid(&'a str),
+    /// Every session that is in this group.
+    #[serde(rename = "g", borrow)]
+    Group(&'a str),
     /// Every session whose settings have these values; those without a uid too, if `unbound` says so.
     #[serde(rename = "a")]
     All {

@@ -17,7 +17,8 @@ use super::table::SessionTable;
 use super::{Change, How, Identity, Session, Unchanged};
 use crate::app::AppEvent;
 use crate::channel::push::{Deliver, Pusher};
-use crate::error::Result;
+use crate::error::{Fault, Result};
+use crate::group::table::{GROUPS, Memberships, Term, TooMany};
 use crate::ids::{ServerId, SessionId, Uid};
 use crate::rpc::envelope::{self, To};
 use crate::tasks::Tasks;
@@ -27,6 +28,7 @@ use crate::telemetry::{FrontendMetrics, Seldom};
 pub(crate) struct Frontend {
     pub(crate) id: ServerId,
     pub(crate) table: SessionTable,
+    pub(crate) groups: Memberships,
     pub(crate) directory: Directory,
     pub(crate) pusher: Pusher,
     pub(crate) events: broadcast::Sender<AppEvent>,
@@ -58,6 +60,7 @@ impl Deliver for Frontend {
         };
         match to {
             To::Sessions(ids) => self.table.visit(envelope::unpack_sessions(ids), deliver),
+            To::Group(group) => self.table.visit(self.groups.members(group).into_iter(), deliver),
             To::Uid(uid) => self.table.of_uid(uid).iter().for_each(|record| deliver(record)),
             To::All { with, unbound } => {
                 for record in self.table.all() {
@@ -253,6 +256,7 @@ impl Record {
             let uid = state.identity.uid.take();
             if let Some(uid) = &uid {
                 self.frontend.table.unbind(uid, self.id);
+                self.frontend.groups.forget(self.id);
             }
             (uid, claim)
         };
@@ -260,6 +264,18 @@ impl Record {
         if let Some(uid) = uid {
             self.tell(AppEvent::SessionUnbound { session: Session::here(self.clone()), uid });
         }
+    }
+
+    /// Takes the session into a group, if it still is `uid`'s.
+    pub(crate) fn join(&self, group: &str, uid: &Uid, term: Term) -> Result<()> {
+        // Kept until it is in, so that it can't lose its uid in between and stay.
+        let state = self.lock();
+        if state.ended || state.identity.uid.as_ref() != Some(uid) {
+            return Err(Fault::internal(format!("session {} is not {uid}'s any more", self.id)));
+        }
+        self.frontend.groups.join(group, self.id, term).map_err(|TooMany| {
+            Fault::internal(format!("session {} is in {GROUPS} groups already", self.id))
+        })
     }
 
     /// The end, after the close hook: out of the table, and the claim on the uid given back.
@@ -270,6 +286,7 @@ impl Record {
             state.ended = true;
             if let Some(uid) = &state.identity.uid {
                 self.frontend.table.unbind(uid, self.id);
+                self.frontend.groups.forget(self.id);
             }
             state.claim.take()
         };

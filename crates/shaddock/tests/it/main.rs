@@ -12,6 +12,7 @@ mod logins;
 mod sessions;
 
 mod channels;
+mod groups;
 mod moves;
 mod partitions;
 mod pushes;
