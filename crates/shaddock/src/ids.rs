@@ -93,8 +93,8 @@ pub struct Member {
     pub revision: u64,
 }
 
-pub(crate) fn is_zero(revision: &u64) -> bool {
-    *revision == 0
+pub(crate) fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
 
 /// Why a text is not a member.

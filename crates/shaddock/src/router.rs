@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustc_hash::FxHashMap;
-use shaddock_cluster::{Member as Peer, rendezvous};
+use rustc_hash::{FxHashMap, FxHashSet};
+use shaddock_cluster::{Boot, Member as Peer, rendezvous};
 
 use crate::error::{Fault, Result};
 use crate::ids::{Kind, ServerId};
@@ -24,13 +24,21 @@ pub(crate) enum Rule {
 pub(crate) type Key = dyn Fn(&Session) -> Result<String> + Send + Sync;
 pub(crate) type Choose = dyn Fn(&Session, &[ServerId]) -> Result<ServerId> + Send + Sync;
 
+/// Those of an application.
+#[derive(Default)]
+pub(crate) struct Rules {
+    pub(crate) of_kind: FxHashMap<Kind, Rule>,
+    /// Kinds that hand over what they know of keys.
+    pub(crate) handing: FxHashSet<Kind>,
+}
+
 /// Chooses servers on behalf of one. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Router(Arc<Inner>);
 
 struct Inner {
     caller: Caller,
-    rules: Arc<FxHashMap<Kind, Rule>>,
+    rules: Arc<Rules>,
     /// Who is chosen among by key. Changed only when the sessions concerned have been told.
     views: RwLock<FxHashMap<Kind, View>>,
 }
@@ -38,7 +46,7 @@ struct Inner {
 pub(crate) type View = Arc<[Peer]>;
 
 impl Router {
-    pub(crate) fn new(caller: Caller, rules: Arc<FxHashMap<Kind, Rule>>) -> Router {
+    pub(crate) fn new(caller: Caller, rules: Arc<Rules>) -> Router {
         Router(Arc::new(Inner { caller, rules, views: RwLock::default() }))
     }
 
@@ -69,7 +77,7 @@ impl Router {
         kind: &Kind,
         session: &Session,
     ) -> Result<(ServerId, Option<String>)> {
-        match self.0.rules.get(kind) {
+        match self.0.rules.of_kind.get(kind) {
             Some(Rule::Choose(choose)) => {
                 let servers = self.servers(kind);
                 let chosen = guarded("route_with", || choose(session, &servers));
@@ -84,7 +92,7 @@ impl Router {
 
     /// The key of a session for servers of `kind`: what the kind says, else its uid, else its id.
     pub(crate) fn key(&self, kind: &Kind, session: &Session) -> Result<String> {
-        match self.0.rules.get(kind) {
+        match self.0.rules.of_kind.get(kind) {
             Some(Rule::Key(key)) => {
                 guarded("route_by", || key(session)).unwrap_or_else(|| Err(panicked()))
             }
@@ -105,10 +113,15 @@ impl Router {
         owner.ok_or_else(|| nobody(kind))
     }
 
-    /// Whether keys may belong to `server`.
-    pub(crate) fn has(&self, kind: &Kind, server: &ServerId) -> bool {
+    /// Whether servers of a kind hand over what they know of keys.
+    pub(crate) fn hands_over(&self, kind: &Kind) -> bool {
+        self.0.rules.handing.contains(kind)
+    }
+
+    /// Whether keys may belong to this run of a server.
+    pub(crate) fn has(&self, kind: &Kind, server: Boot) -> bool {
         let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
-        views.get(kind).is_some_and(|view| view.iter().any(|member| member.id == *server))
+        views.get(kind).is_some_and(|view| view.iter().any(|member| member.boot == server))
     }
 
     /// A server of the kind, rather one that answers well.
@@ -116,12 +129,12 @@ impl Router {
         self.0.caller.node().any(kind).map(|member| member.id).ok_or_else(|| nobody(kind))
     }
 
-    /// From now on keys of `kind` belong to `members`. First `tell` is given those they belonged
-    /// to; as long as it runs, nobody is given an owner.
-    pub(crate) fn change_view(&self, kind: &Kind, members: View, tell: impl FnOnce(&[Peer])) {
+    /// From now on keys of `kind` belong to those that `change` makes of those they belonged to; as long as it runs,
+    /// nobody is given an owner.
+    pub(crate) fn change_view(&self, kind: &Kind, change: impl FnOnce(&[Peer]) -> View) {
         let mut views = self.0.views.write().unwrap_or_else(PoisonError::into_inner);
-        tell(views.get(kind).map_or(&[], |view| &**view));
-        views.insert(kind.clone(), members);
+        let view = change(views.get(kind).map_or(&[], |view| &**view));
+        views.insert(kind.clone(), view);
     }
 }
 

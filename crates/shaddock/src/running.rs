@@ -68,7 +68,7 @@ pub(crate) struct Core {
     pub(crate) definition: Arc<Server>,
     pub(crate) app: AppHandle,
     pub(crate) tasks: Tasks,
-    /// What handles messages, here and on servers that they were passed on to.
+    /// What handles messages that belong to a key, here and on servers that they were passed on to.
     pub(crate) work: Tasks,
     pub(crate) handover: Handover,
     pub(crate) router: Router,
@@ -229,10 +229,9 @@ impl Core {
     }
 
     /// Sends a message on to the server it is meant for. The answer goes to the client by itself.
-    fn forward(self: &Arc<Core>, record: &Arc<Record>, message: Incoming) -> Result<()> {
-        let Incoming { id, route, body } = message;
+    fn forward(self: &Arc<Core>, record: &Arc<Record>, message: Incoming) -> Result<Taken> {
         let session = Session::here(record.clone());
-        let kind = self.app.kind(route.kind())?;
+        let kind = self.app.kind(message.route.kind())?;
         // The sessions of another front-end are none of its own: its hooks would never run for them.
         if self.app.is_frontend(kind) {
             return Err(Fault::new(
@@ -240,7 +239,14 @@ impl Core {
                 format!("{kind} is another kind of front-end"),
             ));
         }
+        // Begun before the server is chosen: whoever changes owners after that sees it, and an order that was given
+        // before is seen here.
+        let forwarding = record.begin_forward();
         let server = self.router.of_session(kind, &session)?;
+        if record.mailbox.has_orders() {
+            return Ok(Taken::Later(message));
+        }
+        let Incoming { id, route, body } = message;
         let ask = Ask::Forward(Forward {
             session: record.id,
             peer: record.peer,
@@ -248,11 +254,11 @@ impl Core {
             route: route.as_str(),
             notify: id.is_none(),
             origin: None,
+            passed: 0,
             body: &body,
         });
         let packed = envelope::pack(&ask)?;
         self.metrics.forwarded.increment(1);
-        let forwarding = record.begin_forward();
         let (core, record, deadline) = (self.clone(), record.clone(), self.deadline());
         self.router.caller().node().call_then(&server, &packed, deadline, move |answer| {
             let body = match answer.map_err(Fault::from).and_then(envelope::unpack_answer) {
@@ -262,7 +268,7 @@ impl Core {
             record.respond(id, &route, &body);
             drop(forwarding);
         });
-        Ok(())
+        Ok(Taken::Done)
     }
 
     fn answer_fault(
@@ -350,7 +356,9 @@ impl Core {
         let called = self.call_remote(from, method.service, method.method, args);
         let core = self.clone();
         let Some(answer) = answer else {
+            let work = method.key.map(|_| self.work.under_way());
             let job: Job = Box::pin(async move {
+                let _work = work;
                 if let Err(fault) = core.within(core.deadline(), called).await {
                     tracing::warn!(server = %core.id, %fault, "a one-way call failed");
                 }
@@ -361,9 +369,8 @@ impl Core {
             }
             return;
         };
-        // Nothing waits for what the framework asks of itself: it may be what waits.
-        let is_own = method.service.starts_with('@');
-        let tasks = if is_own { &self.tasks } else { &self.work };
+        // A hand-over is about keys, and waits for nothing else.
+        let tasks = if method.key.is_some() { &self.work } else { &self.tasks };
         tasks.run("remote", async move {
             if answer.is_awaited() {
                 let result = core.within(answer.deadline(), called).await;
@@ -387,7 +394,7 @@ impl Core {
             return admin::serve(self.clone(), from.clone(), args).boxed();
         }
         if service == handover::SERVICE {
-            return handover::serve(self.clone(), from.id.clone(), method.to_owned(), args).boxed();
+            return handover::serve(self.clone(), from.boot, method.to_owned(), args).boxed();
         }
         let Some(remote) = self.remotes.get().and_then(|remotes| remotes.get(service)).cloned()
         else {
@@ -412,10 +419,29 @@ impl Core {
     /// told before anything more is sent by the new ones.
     pub(crate) fn on_owners(&self, kind: &Kind, cause: Cause<'_>) {
         let members = self.router.caller().node().members();
-        let now = self.owners(kind);
         let follows = self.definition.on_moved.contains_key(kind.as_str());
-        self.router.change_view(kind, now.clone(), |before| {
-            let Some(frontend) = &self.frontend else { return };
+        let hands_over = self.router.hands_over(kind);
+        self.router.change_view(kind, |before| {
+            let now = self.owners(kind);
+            let Some(frontend) = &self.frontend else { return now };
+            // Nothing is known of keys there that anybody would have to follow.
+            if !follows && !hands_over {
+                return now;
+            }
+            let runs = |view: &[Member]| view.iter().map(|member| member.boot).collect::<Vec<_>>();
+            let gone = match cause {
+                Cause::Went { member, was_unready } => Some((member, was_unready)),
+                _ => None,
+            };
+            if gone.is_none() && runs(before) == runs(&now) {
+                return now;
+            }
+            // Keys may have been handed over to one that front-ends never knew as their owner.
+            let added = match gone {
+                Some((member, true)) => Some([before, std::slice::from_ref(member)].concat()),
+                _ => None,
+            };
+            let before = added.as_deref().unwrap_or(before);
             for record in frontend.table.all() {
                 // Without a hook there is something to wait for: see `Connection::poll_lane`.
                 if !follows && record.forwarded() == 0 {
@@ -428,7 +454,8 @@ impl Core {
                     continue;
                 };
                 // One that was away, or is another run of itself, is a new owner under an old name.
-                let from = owner(before, &key).filter(|from| cause != Cause::Went(&from.id));
+                let from = owner(before, &key)
+                    .filter(|from| gone.is_none_or(|(gone, _)| gone.id != from.id));
                 if from.is_some_and(|from| from.id == to.id && from.boot == to.boot) {
                     continue;
                 }
@@ -437,20 +464,21 @@ impl Core {
                     kind: kind.clone(),
                     from: from.cloned(),
                     to: to.id.clone(),
-                    is_handed_over: cause == Cause::Handover && from.is_some(),
+                    is_handed_over: hands_over && cause == Cause::Handover && from.is_some(),
                     failures: 0,
-                    _under_way: frontend.following.under_way(),
+                    _under_way: frontend.begin_following(kind),
                 };
                 record.mailbox.order(Order::Moved(moved));
             }
+            now
         });
     }
 
     /// Tells the clients of a front-end that it stops, if the configuration says how. Says whether it did.
-    pub(crate) fn say_that_it_stops(&self) -> bool {
+    pub(crate) fn say_that_it_stops(&self, grace: Duration) -> bool {
         let stop = &self.app.config().stop;
         let (Some(frontend), Some(route)) = (&self.frontend, &stop.push) else { return false };
-        let body = serde_json::json!({ "seconds": stop.grace.as_secs_f64() });
+        let body = serde_json::json!({ "seconds": grace.as_secs_f64() });
         match self.pusher.encode(route, &body) {
             Ok(body) => {
                 let to = To::All { with: serde_json::Map::new(), unbound: true };
@@ -467,7 +495,7 @@ impl Core {
     /// Those who are in the cluster when this server enters it own the keys.
     pub(crate) fn know_owners(&self) {
         for kind in self.app.kinds() {
-            self.router.change_view(kind, self.owners(kind), |_| {});
+            self.router.change_view(kind, |_| self.owners(kind));
         }
     }
 
@@ -485,7 +513,7 @@ impl Core {
             let owner = self.router.of_session(&by.kind, &Session::here(record.clone()));
             if follows && owner.is_ok_and(|owner| owner == by.id) {
                 let (kind, from, to) = (by.kind.clone(), Some(by.id.clone()), by.id.clone());
-                let _under_way = frontend.following.under_way();
+                let _under_way = frontend.begin_following(&by.kind);
                 let moved =
                     Moved { kind, from, to, is_handed_over: false, failures: 0, _under_way };
                 record.mailbox.order(Order::Moved(moved));
@@ -510,12 +538,13 @@ impl Core {
 }
 
 /// Why keys get other owners.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Cause<'a> {
     /// A server that has not been here.
     Came,
-    /// This one is not here any more, and has lost what it knew.
-    Went(&'a ServerId),
+    /// This one is not here any more, and has lost what it knew. One that never was ready may have known of what
+    /// others gave it.
+    Went { member: &'a Member, was_unready: bool },
     /// A server is ready, or is about to go, and what the keys are about was handed over.
     Handover,
 }
@@ -578,6 +607,9 @@ impl Receive for Inbox {
             | Event::Died(member)
                 if member.kind.as_str() == admin::KIND => {}
             Event::Joined(member) => {
+                core.handover.meet(&member);
+                // What was handed over here while it was away. It enters those who belong here by itself.
+                core.channels.lose_frontend(&member.id);
                 core.app.saw(&member);
                 core.on_owners(&member.kind, Cause::Came);
             }
@@ -587,8 +619,8 @@ impl Receive for Inbox {
             }
             Event::Left(member) | Event::Died(member) => {
                 core.channels.lose_frontend(&member.id);
-                core.handover.forget(&member.id);
-                core.on_owners(&member.kind, Cause::Went(&member.id));
+                let was_unready = core.handover.forget(member.boot);
+                core.on_owners(&member.kind, Cause::Went { member: &member, was_unready });
                 core.app.missed(&member);
             }
             Event::Forgotten { by } => core.on_forgotten(&by),
@@ -597,6 +629,9 @@ impl Receive for Inbox {
             Event::LinkBack { after } => {
                 tracing::info!(server = %core.id, ?after, "the link to the cluster is back")
             }
+            // One that is being stopped, and can't be heard by others any more.
+            Event::Replaced { .. }
+                if !core.app.servers().iter().any(|one| Arc::ptr_eq(&one.0, core)) => {}
             Event::Replaced { .. } => {
                 tracing::error!(server = %core.id, "another server has taken this one's name: this one is out of the cluster");
                 core.app.stop();
@@ -635,10 +670,10 @@ impl Desk for Inbox {
         let core = &self.0;
         let (id, route) = (message.id, message.route.clone());
         if route.kind() != core.kind.as_str() {
-            if let Err(fault) = core.forward(record, message) {
+            return core.forward(record, message).unwrap_or_else(|fault| {
                 core.answer_fault(record, id, &route, fault);
-            }
-            return Taken::Done;
+                Taken::Done
+            });
         }
         let endpoint = match core.endpoint(&route) {
             Ok(endpoint) => endpoint,

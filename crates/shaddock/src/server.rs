@@ -174,6 +174,9 @@ impl Server {
     }
 
     /// Says which server of this kind a session's messages go to, among those that live, sorted by id.
+    ///
+    /// So nothing belongs to a key there, and an application with [`on_handover`](Server::on_handover) on these
+    /// servers, or [`on_moved`](Server::on_moved) for them, does not start.
     #[must_use]
     pub fn route_with(
         mut self,
@@ -273,20 +276,36 @@ impl Server {
     /// Runs on a back-end to give others of its kind what it knows of keys that are theirs from now on: of all if it
     /// stops, of some if a server was added.
     ///
-    /// Nothing is being handled here meanwhile: what arrives waits. The keys have their new owners already, so
-    /// [`ServerHandle::owns`] says which stay, and [`Rpc::on`] finds who is to have the others. When the hook has
-    /// ended, what waited and what still arrives is handled here or passed on to them, in order, and only then the
-    /// front-ends are told, and [`on_moved`](Server::on_moved) runs there. So no request fails, and none is
-    /// handled twice.
+    /// No message that belongs to a key is being handled here meanwhile. What arrives waits, up to 65,536 messages and
+    /// 64 MiB of them; more are refused. The keys have their new owners already, so [`ServerHandle::owns`] says which stay, and
+    /// [`Rpc::on`] finds who is to have the others. When the hook has ended, what waited and what still arrives is
+    /// handled here or passed on to them, in order, and only then the front-ends are told, and
+    /// [`on_moved`](Server::on_moved) runs there. So no request fails, and none is handled twice. Where nobody is left
+    /// to hand over to, the hook does not run.
     ///
-    /// This is about what has a key: messages of clients, and calls by [`Rpc::of`] and [`Rpc::on`]. Servers
-    /// chosen by [`route_with`](Server::route_with) should not hand anything over. Keys also get other owners when
-    /// a server dies or comes back from being cut off; then there is no hand-over, and `on_moved` alone runs.
+    /// Together with what is being handled when it begins, the hook has two seconds if a server was added, and about
+    /// half of what is left of `deadline` in `[stop]` if this one stops: hand over many things at once, as below. After
+    /// that, or if the server that was added leaves again, it is dropped where it is. Requests that take longer than two
+    /// seconds keep it from running at all. Then, and if it fails, what waited is handled here as before, and
+    /// `on_moved` makes sessions follow their keys. So let go of things at the end, when all of them are handed over,
+    /// and take those that came already.
+    ///
+    /// A server that is added asks the others of its kind one after another, and is ready when all have answered.
+    ///
+    /// What the hook asks others of its kind may wait for a hand-over there. Handlers of two servers that ask each other
+    /// for keys, one within the other, may wait for each other until both are given up.
+    ///
+    /// This is about what has a key: messages of clients, and calls by [`Rpc::of`] and [`Rpc::on`]. One-way calls that
+    /// go straight to a new owner may arrive before earlier ones that the old one passes on. A call of another back-end
+    /// is handled by the old owner if it arrives there when all front-ends know the new one, and that back-end does not. Keys also get other owners when a server dies or comes back from being cut off; then
+    /// there is no hand-over, and `on_moved` alone runs. Front-ends own no keys, and neither do servers that are chosen
+    /// by [`route_with`](Server::route_with): an application that has this hook there does not start.
     ///
     /// # Examples
     ///
     /// ```
-    /// use shaddock::{Member, Result, Rpc, Server, ServerHandle};
+    /// use futures_util::stream::{self, TryStreamExt as _};
+    /// use shaddock::{Channel, Member, Result, Rpc, Server, ServerHandle};
     ///
     /// #[shaddock::remote("chat")]
     /// trait Rooms {
@@ -296,15 +315,14 @@ impl Server {
     ///
     /// async fn hand_over(server: ServerHandle) -> Result<()> {
     ///     let chat: Rpc<RoomsClient> = server.rpc()?;
-    ///     for name in server.channels().names() {
-    ///         if server.owns(&name) {
-    ///             continue;
-    ///         }
-    ///         if let Some(room) = server.channels().get(&name) {
-    ///             chat.on(&name)?.adopt(name, room.members()).await?;
-    ///             room.destroy();
-    ///         }
-    ///     }
+    ///     let channels = server.channels();
+    ///     let gone = channels.names().into_iter().filter(|name| !server.owns(name));
+    ///     let gone: Vec<_> = gone.filter_map(|name| channels.get(&name)).collect();
+    ///     let handed = stream::iter(gone.iter().map(Ok)).try_for_each_concurrent(64, async |room| {
+    ///         chat.on(room.name())?.adopt(room.name().to_owned(), room.members()).await
+    ///     });
+    ///     handed.await?;
+    ///     gone.iter().for_each(Channel::destroy);
     ///     Ok(())
     /// }
     ///

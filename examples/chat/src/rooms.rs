@@ -1,9 +1,13 @@
 //! The rooms of a chat server, and what the connectors ask of them.
 
+use futures_util::stream::{self, TryStreamExt as _};
 use shaddock::{Channel, Channels, Member, Result, Rpc, ServerHandle};
 
 use crate::messages::Somebody;
 use crate::names::user_name;
+
+/// How many rooms are handed over at once.
+const AT_ONCE: usize = 64;
 
 /// What the chat servers do for the connectors.
 #[shaddock::remote("chat")]
@@ -73,15 +77,15 @@ impl ChatRemote for Rooms {
 /// This server stops, or another one was added: rooms go on elsewhere, and nobody inside notices.
 pub(crate) async fn hand_over(server: ServerHandle) -> Result<()> {
     let chat: Rpc<ChatRemoteClient> = server.rpc()?;
-    for name in server.channels().names() {
-        if server.owns(&name) {
-            continue;
-        }
-        if let Some(room) = server.channels().get(&name) {
-            chat.on(&name)?.adopt(name, room.members()).await?;
-            room.destroy();
-        }
-    }
+    let channels = server.channels();
+    let gone = channels.names().into_iter().filter(|name| !server.owns(name));
+    let gone: Vec<_> = gone.filter_map(|name| channels.get(&name)).collect();
+    let handed = stream::iter(gone.iter().map(Ok)).try_for_each_concurrent(AT_ONCE, async |room| {
+        chat.on(room.name())?.adopt(room.name().to_owned(), room.members()).await
+    });
+    handed.await?;
+    // At last, for if one fails all go on here.
+    gone.iter().for_each(Channel::destroy);
     Ok(())
 }
 

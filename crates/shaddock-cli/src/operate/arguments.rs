@@ -24,13 +24,13 @@ pub(crate) enum Operate {
         #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
         every: Duration,
     },
-    /// Stop servers in order, front-ends first; a process that has none left ends
+    /// Stop servers in order, front-ends first; back-ends hand over to the others; a process that has none left ends
     Stop(Chosen),
     /// Stop servers in order and start them again in the same process, one after another
     Restart(Chosen),
     /// End the processes of servers at once, with all that is under way
     Kill(Chosen),
-    /// Start one more server in a process that runs
+    /// Start one more server in a process that runs; the others of its kind hand over to it
     Add {
         /// A server of servers.json, or the entry of another: kind=chat id=chat-9 host=127.0.0.1
         #[arg(required = true, value_name = "ID|KEY=VALUE")]

@@ -30,7 +30,7 @@ use crate::group::table::Memberships;
 use crate::handler::filter::{Around, Filters};
 use crate::handover::Handover;
 use crate::ids::{Kind, Member, ServerId};
-use crate::router::{Router, Rule};
+use crate::router::{Router, Rule, Rules};
 use crate::rpc::caller::Caller;
 use crate::running::Core;
 use crate::server::Server;
@@ -53,7 +53,7 @@ const MEMORY_CAPACITY: usize = 64 * 1024;
 pub(super) struct Plan {
     pub(super) app: AppHandle,
     pub(super) engine: Arc<dyn Engine>,
-    rules: Arc<FxHashMap<Kind, Rule>>,
+    rules: Arc<Rules>,
     definitions: Vec<Arc<Server>>,
     filters: Vec<Arc<dyn Around>>,
     remote_filters: Vec<Arc<dyn Around>>,
@@ -168,7 +168,7 @@ impl App {
         let tables = Arc::new(Tables::new(&self.config, &self.servers)?);
         let mut kinds = FxHashMap::default();
         let mut frontend_kinds = Vec::new();
-        let mut rules = FxHashMap::default();
+        let mut rules = Rules::default();
         for server in &self.servers {
             let kind: Kind = server.kind.parse().map_err(|error| {
                 StartError::Mismatch(format!(
@@ -191,7 +191,10 @@ impl App {
                 frontend_kinds.push(kind.clone());
             }
             if let Some(rule) = &server.rule {
-                rules.insert(kind, rule.clone());
+                rules.of_kind.insert(kind.clone(), rule.clone());
+            }
+            if server.on_handover.is_some() {
+                rules.handing.insert(kind);
             }
         }
         let entries = chosen(&self.config, self.only.as_deref())?;
@@ -280,7 +283,7 @@ impl Plan {
                 events: self.app.event_sender().clone(),
                 tasks: tasks.clone(),
                 confirming: Arc::new(Semaphore::new(CONFIRMING)),
-                following: tasks.child(),
+                following: self.app.kinds().map(|kind| (kind.clone(), tasks.child())).collect(),
                 metrics: FrontendMetrics::new(telemetry, &id),
                 seldom: Seldom::default(),
                 access,
@@ -315,7 +318,7 @@ impl Plan {
             states: OnceLock::new(),
             remotes: OnceLock::new(),
             lanes: Arc::new(Lanes::new(work.clone(), config.requests.lane)),
-            oneways: Arc::new(Lanes::new(work.clone(), ONE_WAY_CALLS)),
+            oneways: Arc::new(Lanes::new(tasks.clone(), ONE_WAY_CALLS)),
             work,
             began: Instant::now(),
             handover: Handover::default(),
@@ -559,6 +562,12 @@ fn check_definition(server: &Server, all: &[Server]) -> Result<(), StartError> {
     if server.frontend && server.on_handover.is_some() {
         return Err(StartError::Mismatch(format!(
             "servers of kind {} are front-ends and own no keys, so `on_handover` would never run there",
+            server.kind,
+        )));
+    }
+    if server.on_handover.is_some() && matches!(server.rule, Some(Rule::Choose(_))) {
+        return Err(StartError::Mismatch(format!(
+            "servers of kind {} are chosen by `route_with` and own no keys: give them `route_by`, or no `on_handover`",
             server.kind,
         )));
     }

@@ -123,17 +123,21 @@ impl Runner {
         for server in &front {
             clean &= server.listening.finish(time.for_servers()).await;
         }
-        let grace = app.config().stop.grace.min(time.for_servers());
-        let told = front.iter().filter(|server| server.core.say_that_it_stops());
+        let together: Vec<_> = all.clone().map(|server| server.node().peer().boot).collect();
+        let has_heirs = back.iter().any(|server| handover::has_heirs(&server.core, &together));
+        // What back-ends have to hand over needs time, too.
+        let kept = if has_heirs { time.for_servers() / 2 } else { Duration::ZERO };
+        let for_clients = || time.for_servers().saturating_sub(kept);
+        let grace = app.config().stop.grace.min(for_clients());
+        let told = front.iter().filter(|server| server.core.say_that_it_stops(grace));
         join_all(told.map(|server| server.connections.idle(grace))).await;
-        let connections = front.iter().map(|server| server.connections.finish(time.for_servers()));
+        let connections = front.iter().map(|server| server.connections.finish(for_clients()));
         clean &= join_all(connections).await.into_iter().all(|ended| ended);
         for server in &front {
-            clean &= server.lingering.finish(time.for_servers()).await;
+            clean &= server.lingering.finish(for_clients()).await;
         }
-        let together: Vec<_> = all.clone().map(|server| server.core.id.clone()).collect();
-        let half = time.for_servers() / 2;
-        join_all(back.iter().map(|server| handover::leave(&server.core, &together, half))).await;
+        let most = time.for_servers() * 3 / 4;
+        join_all(back.iter().map(|server| handover::leave(&server.core, &together, most))).await;
         back.iter().for_each(|server| server.node().set_leaving());
         let half = time.for_servers() / 2;
         join_all(back.iter().map(|server| handover::be_left(&server.core, &together, half))).await;

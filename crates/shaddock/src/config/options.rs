@@ -178,9 +178,10 @@ pub struct Stop {
     /// How long what is under way may take to finish.
     #[serde(deserialize_with = "seconds")]
     pub deadline: Duration,
-    /// What a front-end pushes to its clients when it stops, so that they go elsewhere.
+    /// What a front-end pushes to its clients when it stops, with `{"seconds": ..}`, so that they go elsewhere.
     pub push: Option<String>,
-    /// How long they may take to do so.
+    /// How long they may take to do so: at most four fifths of `deadline`, or half of that where back-ends stop
+    /// with it, which have to hand over what they have.
     #[serde(deserialize_with = "seconds")]
     pub grace: Duration,
 }

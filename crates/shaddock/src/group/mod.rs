@@ -129,20 +129,19 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// If its front-end can't be reached. One that has died has no members.
+    /// If its front-end can't be reached. One that has died has no members; of one that was only cut off, the member
+    /// is in still when it is back, and this server can't know which it is.
     pub async fn leave(&self, member: &Member) -> Result<()> {
-        let at = &member.frontend;
-        match self.at(at, remote::LEAVE).call(&(&self.name, member.session)).await {
-            Err(_) if !self.is_there(at) => Ok(()),
-            left => Ok(left?),
-        }
+        let leave = self.at(&member.frontend, remote::LEAVE);
+        Ok(leave.call(&(&self.name, member.session)).await?)
     }
 
-    /// Lets everybody go.
+    /// Lets everybody go, but for members of front-ends that are taken for dead: if one was only cut off, those are in
+    /// still when it is back.
     ///
     /// # Errors
     ///
-    /// If a front-end can't be reached; the members of the others are out.
+    /// If another front-end can't be reached; the members of the others are out.
     pub async fn destroy(&self) -> Result<()> {
         self.ask_all(remote::DESTROY).await.map(|_: Vec<(ServerId, ())>| ())
     }
@@ -193,7 +192,7 @@ impl Group {
         self.pusher.caller().remote(frontend, remote::SERVICE, method)
     }
 
-    /// Asks every front-end. One that dies meanwhile has no members.
+    /// Asks every front-end that is there, and leaves out what is not any more when it should have answered.
     async fn ask_all<T: DeserializeOwned>(&self, method: &str) -> Result<Vec<(ServerId, T)>> {
         let asked = self.pusher.frontends().into_iter().map(async |frontend| {
             let answer = self.at(&frontend, method).call(&(&self.name,)).await;

@@ -89,6 +89,6 @@ impl OwnGroups {
 
     fn count(&self, args: &Bytes) -> Result<Bytes> {
         let (group,): (String,) = decode_args(args)?;
-        encode_result(&self.0.groups.members(&group).len())
+        encode_result(&self.0.groups.count(&group))
     }
 }

@@ -69,14 +69,12 @@ impl Memberships {
     /// Who is in.
     pub(crate) fn members(&self, group: &str) -> Vec<SessionId> {
         let mut maps = self.lock();
-        let Some(members) = maps.members.get(group) else { return Vec::new() };
-        let now = Instant::now();
-        let (over, present): (Vec<_>, Vec<_>) =
-            members.iter().partition(|(_, term)| term.is_some_and(|term| term <= now));
-        let present = present.into_iter().map(|(session, _)| *session).collect();
-        let over: Vec<_> = over.into_iter().map(|(session, _)| *session).collect();
-        over.into_iter().for_each(|session| maps.remove(group, session));
-        present
+        maps.present(group).map_or_else(Vec::new, |members| members.keys().copied().collect())
+    }
+
+    /// How many are in.
+    pub(crate) fn count(&self, group: &str) -> usize {
+        self.lock().present(group).map_or(0, FxHashMap::len)
     }
 
     fn lock(&self) -> MutexGuard<'_, Maps> {
@@ -85,6 +83,26 @@ impl Memberships {
 }
 
 impl Maps {
+    /// Those in a group, when all whose time is over have been let go of.
+    fn present(&mut self, group: &str) -> Option<&FxHashMap<SessionId, Term>> {
+        let now = Instant::now();
+        let Maps { members, groups } = self;
+        members.get_mut(group)?.retain(|session, term| {
+            let stays = term.is_none_or(|term| now < term);
+            if !stays && let Some(own) = groups.get_mut(session) {
+                own.remove(group);
+                if own.is_empty() {
+                    groups.remove(session);
+                }
+            }
+            stays
+        });
+        if members.get(group)?.is_empty() {
+            members.remove(group);
+        }
+        members.get(group)
+    }
+
     fn remove(&mut self, group: &str, session: SessionId) {
         if let Some(members) = self.members.get_mut(group) {
             members.remove(&session);

@@ -188,7 +188,8 @@ impl Ready<'_> {
     }
 
     fn method<'a>(&'a self, args: &'a [u8]) -> Method<'a> {
-        Method { service: self.service, method: self.method, key: self.key, args }
+        let Ready { service, method, key, .. } = *self;
+        Method { service, method, key, passed: 0, args }
     }
 
     fn name(&self) -> String {

@@ -79,6 +79,7 @@ impl<C: RemoteClient> Rpc<C> {
     }
 
     fn client(&self, server: ServerId, key: Option<String>) -> C {
+        let key = key.filter(|_| self.router.hands_over(&self.kind));
         C::to(Target { caller: self.router.caller().clone(), server, key })
     }
 }
@@ -100,7 +101,7 @@ impl<C> fmt::Debug for Rpc<C> {
 pub struct Target {
     caller: Caller,
     server: ServerId,
-    /// The key that it was chosen for.
+    /// The key that it was chosen for, if it may be handed over.
     key: Option<String>,
 }
 

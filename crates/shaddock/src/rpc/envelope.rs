@@ -9,7 +9,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
-use crate::ids::SessionId;
+use crate::ids::{SessionId, is_zero};
 
 /// What is answered.
 #[derive(Serialize, Deserialize, Debug)]
@@ -49,6 +49,9 @@ pub(crate) struct Forward<'a> {
     /// The front-end of the session, where another server passed this on.
     #[serde(rename = "o", borrow, default, skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<&'a str>,
+    /// How often that was.
+    #[serde(rename = "p", default, skip_serializing_if = "is_zero")]
+    pub(crate) passed: u8,
     #[serde(rename = "b", borrow, with = "serde_bytes")]
     pub(crate) body: &'a [u8],
 }
@@ -62,6 +65,9 @@ pub(crate) struct Method<'a> {
     /// Of what is asked the owner of a key, the key.
     #[serde(rename = "k", borrow, default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<&'a str>,
+    /// How often an old owner of the key passed it on.
+    #[serde(rename = "p", default, skip_serializing_if = "is_zero")]
+    pub(crate) passed: u8,
     #[serde(rename = "a", borrow, with = "serde_bytes")]
     pub(crate) args: &'a [u8],
 }
@@ -163,6 +169,7 @@ mod tests {
             route: "chat.chatHandler.send",
             notify: false,
             origin: None,
+            passed: 0,
             body: b"{}",
         });
         let packed = pack(&ask).unwrap();

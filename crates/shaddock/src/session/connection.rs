@@ -56,6 +56,8 @@ pub(crate) enum Taken {
     Beside(Job),
     /// It was sent on, or answered.
     Done,
+    /// There are orders to follow first.
+    Later(Incoming),
 }
 
 /// Something that the application or the directory of uids has to be asked before anything more is handled.
@@ -406,9 +408,6 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             }
             // Answers go to the wire at once, so that they never fill the mailbox.
             self.collect();
-            if self.is_clogged() {
-                break;
-            }
             // What the old owner has still to answer comes first: it may pass it on to the new one.
             if let Some(Errand::Follow(moved)) = self.first.front()
                 && moved.is_handed_over
@@ -419,6 +418,9 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             if let Some(errand) = self.first.pop_front() {
                 self.running = Some(self.run_errand(errand));
                 continue;
+            }
+            if self.is_clogged() {
+                break;
             }
             let Some(message) = self.waiting.pop_front() else {
                 break;
@@ -433,6 +435,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                     }
                 }
                 Taken::Done => {}
+                Taken::Later(message) => self.waiting.push_front(message),
             }
         }
         if self.waiting.is_empty() {

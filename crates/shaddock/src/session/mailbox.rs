@@ -108,6 +108,11 @@ impl Mailbox {
         self.waker.wake();
     }
 
+    /// Whether the task has something to do that it does not know of.
+    pub(crate) fn has_orders(&self) -> bool {
+        !self.lock().orders.is_empty()
+    }
+
     /// Wakes the task, to look again at what it waits for.
     pub(crate) fn wake(&self) {
         self.waker.wake();

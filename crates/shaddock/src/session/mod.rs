@@ -78,7 +78,7 @@ pub struct Moved {
     /// How often the hook failed.
     pub(crate) failures: u32,
     /// Dropped when it was followed.
-    pub(crate) _under_way: TaskTrackerToken,
+    pub(crate) _under_way: Option<TaskTrackerToken>,
 }
 
 impl Moved {

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 use shaddock_cluster::{Claim, Directory};
 use shaddock_protocol::{Route, Voice};
 use shaddock_transport::{AccessList, Losses};
 use tokio::sync::{Semaphore, broadcast};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::mailbox::{Bounds, Mailbox, Order, Refused};
 use super::table::SessionTable;
@@ -19,7 +22,7 @@ use crate::app::AppEvent;
 use crate::channel::push::{Deliver, Pusher};
 use crate::error::{Fault, Result};
 use crate::group::table::{GROUPS, Memberships, Term, TooMany};
-use crate::ids::{ServerId, SessionId, Uid};
+use crate::ids::{Kind, ServerId, SessionId, Uid};
 use crate::rpc::envelope::{self, To};
 use crate::tasks::Tasks;
 use crate::telemetry::{FrontendMetrics, Seldom};
@@ -36,8 +39,8 @@ pub(crate) struct Frontend {
     pub(crate) tasks: Tasks,
     /// How many claims are made anew or given back at once, when the directory was slow or away.
     pub(crate) confirming: Arc<Semaphore>,
-    /// Sessions that follow their keys to another owner.
-    pub(crate) following: Tasks,
+    /// Sessions that follow their keys to another owner, for each kind of server.
+    pub(crate) following: FxHashMap<Kind, Tasks>,
     pub(crate) metrics: FrontendMetrics,
     /// For warnings that a client can bring about.
     pub(crate) seldom: Seldom,
@@ -45,6 +48,21 @@ pub(crate) struct Frontend {
     pub(crate) access: AccessList,
     /// What counts the datagrams that are lost, if it has any.
     pub(crate) losses: OnceLock<Arc<dyn Losses>>,
+}
+
+impl Frontend {
+    /// Counts a session that follows its key to another owner, until it has.
+    pub(crate) fn begin_following(&self, kind: &Kind) -> Option<TaskTrackerToken> {
+        Some(self.following.get(kind)?.under_way())
+    }
+
+    /// Waits until no session is left that follows its key to another owner, at most `limit`. Says whether that came.
+    pub(crate) async fn have_followed(&self, kind: &Kind, limit: Duration) -> bool {
+        match self.following.get(kind) {
+            Some(following) => following.idle(limit).await,
+            None => true,
+        }
+    }
 }
 
 /// A push for some of our sessions: encoded once for each voice.

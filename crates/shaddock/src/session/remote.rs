@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use shaddock_cluster::Boot;
 use tokio::time::sleep;
 
 use super::mailbox::Order;
@@ -27,7 +28,7 @@ pub(crate) const KICK: &str = "kick";
 pub(crate) const CONFIRM: &str = "confirm";
 /// Says which of these have ended, or have another uid by now: `(Vec<(SessionId, uid)>,) -> Vec<SessionId>`.
 pub(crate) const ENDED: &str = "ended";
-/// Answered when every session knows whether a server owns keys: `(kind, server, owns)`.
+/// Answered when every session knows whether a run of a server owns keys: `(kind, boot, owns)`.
 pub(crate) const FOLLOWED: &str = "followed";
 
 /// How often to look whether something has come true.
@@ -94,9 +95,11 @@ impl RemoteService for Sessions {
                 encode_result(&self.0.table.ended(&members))
             })),
             FOLLOWED => Some(Box::pin(async move {
-                let (kind, server, owns): (Kind, ServerId, bool) = decode_args(&args)?;
+                let (kind, server, owns): (Kind, Boot, bool) = decode_args(&args)?;
                 // Whoever asks has a deadline.
-                while self.1.has(&kind, &server) != owns || !self.0.following.idle(GLANCE).await {
+                while self.1.has(&kind, server) != owns
+                    || !self.0.have_followed(&kind, GLANCE).await
+                {
                     sleep(GLANCE).await;
                 }
                 encode_result(&())

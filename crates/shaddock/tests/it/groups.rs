@@ -45,6 +45,10 @@ async fn who(groups: Groups) -> Result<Vec<String>> {
     Ok(names)
 }
 
+async fn count(groups: Groups) -> Result<usize> {
+    groups.get(GUILD)?.count().await
+}
+
 async fn destroy(groups: Groups) -> Result<()> {
     groups.get(GUILD)?.destroy().await
 }
@@ -58,6 +62,7 @@ fn handlers(server: Server) -> Server {
         .on("g.unbind", unbind)
         .on("g.say", say)
         .on("g.who", who)
+        .on("g.count", count)
         .on("g.destroy", destroy)
 }
 
@@ -163,4 +168,29 @@ async fn members_of_a_front_end_that_is_cut_off_are_missed_until_it_is_back() {
     assert_eq!(near.request("connector.g.who", ()).await, json!(["al", "bo"]));
     near.request("connector.g.say", [3]).await;
     assert_eq!((near.pushed("onLine").await, far.pushed("onLine").await), (json!(3), json!(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_members_on_four_front_ends_hear_what_a_back_end_pushes_once() {
+    let app = testing::app(&["connector*4"], &["game"])
+        .server(handlers(Server::frontend("connector")))
+        .server(handlers(Server::backend("game")));
+    let app = TestApp::start(app).await;
+    let outsider = app.connect("connector-1").await;
+    let mut members = Vec::new();
+    for number in 0..10_000 {
+        let frontend = format!("connector-{}", 1 + number % 4);
+        members.push(member(&app, &frontend, "game", &format!("al{number}")).await);
+    }
+    assert_eq!(outsider.request("game.g.count", ()).await, json!(10_000));
+    assert_eq!(outsider.request("game.g.say", [1, 2]).await, json!({}));
+    sleep(Duration::from_secs(1)).await;
+    let expected = [json!(1), json!(2)];
+    let deaf = members
+        .iter_mut()
+        .filter_map(|client| Some(heard(client)).filter(|heard| *heard != expected));
+    assert_eq!(deaf.collect::<Vec<_>>(), Vec::<Vec<Value>>::new());
+    assert_eq!(outsider.request("game.g.who", ()).await.as_array().unwrap().len(), 10_000);
+    outsider.request("game.g.destroy", ()).await;
+    assert_eq!(outsider.request("game.g.count", ()).await, json!(0));
 }

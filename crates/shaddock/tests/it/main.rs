@@ -13,6 +13,7 @@ mod sessions;
 
 mod channels;
 mod groups;
+mod handovers;
 mod moves;
 mod partitions;
 mod pushes;

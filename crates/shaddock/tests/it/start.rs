@@ -139,6 +139,24 @@ async fn a_back_end_has_no_sessions_to_close() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_those_who_own_keys_hand_them_over() {
+    let error = refused(|| app().server(connector().on_handover(async |_| Ok(())))).await;
+    assert_eq!(
+        error,
+        "servers of kind connector are front-ends and own no keys, so `on_handover` would never run there"
+    );
+    let error = refused(|| {
+        let chat = Server::backend("chat").route_with(|_, servers| Ok(servers[0].clone()));
+        testing::app(&[], &["chat"]).server(chat.on_handover(async |_| Ok(())))
+    })
+    .await;
+    assert_eq!(
+        error,
+        "servers of kind chat are chosen by `route_with` and own no keys: give them `route_by`, or no `on_handover`"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_a_front_end_has_a_connector_and_only_one() {
     let error = refused(|| {
         testing::app(&["connector"], &["chat"])

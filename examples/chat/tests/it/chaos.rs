@@ -1,14 +1,18 @@
 //! The whole chat in bad weather, over many seeds: late and lost messages, servers that are cut off, parted or
-//! dead, while people come, talk and go. Afterwards everything is as if nothing had been.
+//! dead, stopped and added, while people come, talk and go. Afterwards everything is as if nothing had been. Where servers
+//! stop and are added and nothing else is wrong, nothing is lost meanwhile, either.
 //!
 //! `SHADDOCK_SEEDS=5000` runs more seeds than usual, and `SHADDOCK_SEED=17` begins with another one than 0.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shaddock::testing::client::Client;
 use shaddock::testing::{Chaos, Memory, TestApp, TestClient};
 use tokio::runtime::Builder;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Duration, sleep, timeout};
 
 use super::config;
@@ -21,11 +25,23 @@ const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
 const ROOMS: [&str; 4] = ["lobby", "attic", "cellar", "garden"];
 const NAMES: [&str; 6] = ["py", "al", "bo", "cy", "di", "ed"];
 
+/// How many lines each says while servers change.
+const LINES: usize = 80;
+
 /// No request takes longer: its deadline begins in its turn, after hooks that find no answer in theirs.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 #[test]
 fn after_cuts_partitions_and_deaths_everybody_is_where_they_should_be() {
+    for_seeds(scenario);
+}
+
+#[test]
+fn while_servers_stop_and_are_added_nothing_that_was_accepted_is_lost_or_doubled() {
+    for_seeds(change_of_servers);
+}
+
+fn for_seeds(scenario: impl AsyncFn(u64)) {
     let number = |name, default| match std::env::var(name) {
         Ok(number) => number.parse().expect("a number of seeds, or a seed"),
         Err(_) => default,
@@ -52,14 +68,7 @@ impl Drop for SaySeed {
 async fn scenario(seed: u64) {
     let mut random = Random(seed);
     let calm = Chaos { delay: Duration::ZERO..Duration::from_millis(20), ..Chaos::default() };
-    let hub = Memory::chaotic(seed, calm.clone());
-    let mut town = Town {
-        app: TestApp::start_on(chat::app(config()), &hub).await,
-        hub_weather: hub,
-        people: Vec::new(),
-        dead: BTreeSet::new(),
-    };
-    sleep(Duration::from_secs(4)).await;
+    let mut town = Town::start(seed, calm.clone()).await;
     for _ in 0..40 {
         town.trouble(&mut random);
         for _ in 0..random.below(4) {
@@ -68,9 +77,62 @@ async fn scenario(seed: u64) {
         sleep(Duration::from_millis(random.below(1500))).await;
     }
     town.settle(calm).await;
-    town.check_members().await;
-    town.check_talk().await;
-    town.check_nothing_is_left().await;
+    town.check().await;
+}
+
+/// Every chat server is stopped and added again, one after another, while some talk and others come and go.
+async fn change_of_servers(seed: u64) {
+    let mut random = Random(seed);
+    let calm = Chaos {
+        delay: Duration::ZERO..Duration::from_millis(1 + random.below(60)),
+        ..Chaos::default()
+    };
+    let mut town = Town::start(seed, calm).await;
+    for (number, name) in NAMES.into_iter().enumerate() {
+        let room = if number < 4 { "lobby" } else { random.of(&ROOMS) };
+        assert!(town.come(name, room, random.of(&CONNECTORS)).await);
+    }
+    town.people.iter_mut().for_each(|person| drop(person.client.pushes()));
+    let Town { app, people, .. } = &town;
+    let pause = Duration::from_millis(random.below(50));
+    let talks = people.iter().map(async |person| {
+        for line in 0..LINES {
+            sleep(pause).await;
+            let content = json!({ "content": format!("{} {line}", person.name), "target": "*" });
+            let reply = ask(&person.client, "chat.chatHandler.send", content).await;
+            assert_eq!(reply, Some(json!({})), "{} in {}", person.name, person.room);
+        }
+    });
+    let in_turn = Semaphore::new(1);
+    let changes = CHATS.iter().zip(1..).map(async |(chat, number)| {
+        let mut random = Random(seed + number);
+        for _ in 0..2 {
+            sleep(Duration::from_millis(random.below(1500))).await;
+            let _permit = in_turn.acquire().await;
+            let app = app.app();
+            let (id, entry) = (chat.parse().unwrap(), app.config().server(chat).unwrap().clone());
+            assert!(app.stop_server(&id).await.unwrap(), "{chat} stops in order");
+            sleep(Duration::from_millis(random.below(500))).await;
+            app.add_server(entry).await.unwrap();
+        }
+    });
+    let guests = ROOMS.iter().map(async |room| {
+        for visit in 0..LINES / 4 {
+            let client = app.connect(CONNECTORS[0]).await;
+            // The name of the last one is free when the room knows that they left.
+            let body = json!({ "username": format!("guest{visit}"), "rid": room });
+            let reply = ask(&client, "connector.entryHandler.enter", body).await;
+            assert!(reply.is_some_and(|reply| reply.get("users").is_some()), "a guest of {room}");
+            let content = json!({ "content": "guest", "target": "*" });
+            assert_eq!(ask(&client, "chat.chatHandler.send", content).await, Some(json!({})));
+            client.leave().await;
+            sleep(Duration::from_millis(200)).await;
+        }
+    });
+    tokio::join!(join_all(talks), join_all(changes), join_all(guests));
+    sleep(Duration::from_secs(5)).await;
+    town.check_all_was_heard();
+    town.check().await;
 }
 
 /// The chat and those who use it.
@@ -80,6 +142,8 @@ struct Town {
     people: Vec<Person>,
     /// Servers that are gone for good.
     dead: BTreeSet<&'static str>,
+    /// Servers that are being stopped or added.
+    changes: JoinSet<()>,
 }
 
 struct Person {
@@ -90,6 +154,19 @@ struct Person {
 }
 
 impl Town {
+    async fn start(seed: u64, weather: Chaos) -> Town {
+        let hub = Memory::chaotic(seed, weather);
+        let town = Town {
+            app: TestApp::start_on(chat::app(config()), &hub).await,
+            hub_weather: hub,
+            people: Vec::new(),
+            dead: BTreeSet::new(),
+            changes: JoinSet::new(),
+        };
+        sleep(Duration::from_secs(4)).await;
+        town
+    }
+
     /// Something goes wrong, or gets better.
     fn trouble(&mut self, random: &mut Random) {
         let (connector, chat) = (random.of(&CONNECTORS), random.of(&CHATS));
@@ -111,6 +188,21 @@ impl Town {
                 self.app.cut(either);
                 self.people.retain(|person| person.connector != either);
                 self.dead.insert(either);
+            }
+            10 | 11 if !self.dead.contains(chat) => {
+                let (app, id) = (self.app.app().clone(), chat.parse().unwrap());
+                self.changes.spawn(async move {
+                    // Some are stopped already.
+                    let _ = app.stop_server(&id).await;
+                });
+            }
+            12 | 13 if !self.dead.contains(chat) => {
+                let app = self.app.app().clone();
+                let entry = app.config().server(chat).unwrap().clone();
+                self.changes.spawn(async move {
+                    // Some are there already, or those who don't know yet that its last run has ended refuse it.
+                    let _ = app.add_server(entry).await;
+                });
             }
             _ => {}
         }
@@ -171,6 +263,14 @@ impl Town {
         }
         self.hub_weather.change(calm);
         sleep(Duration::from_secs(90)).await;
+        while self.changes.join_next().await.transpose().unwrap().is_some() {}
+        for chat in CHATS {
+            let app = self.app.app();
+            let runs = app.servers().iter().any(|server| server.id().as_str() == chat);
+            if !runs && !self.dead.contains(chat) {
+                app.add_server(app.config().server(chat).unwrap().clone()).await.unwrap();
+            }
+        }
         let mut stayed = Vec::new();
         for person in self.people.drain(..) {
             if timeout(Duration::ZERO, person.client.closed()).await.is_err() {
@@ -178,6 +278,37 @@ impl Town {
             }
         }
         self.people = stayed;
+    }
+
+    async fn check(&mut self) {
+        self.check_members().await;
+        self.check_talk().await;
+        self.check_nothing_is_left().await;
+    }
+
+    /// Everybody has heard each line of everybody in the room, once and in order.
+    fn check_all_was_heard(&mut self) {
+        let speakers: Vec<_> =
+            self.people.iter().map(|person| (person.name, person.room)).collect();
+        for Person { name, room, client, .. } in &mut self.people {
+            let pushes = client.pushes();
+            for (speaker, _) in speakers.iter().filter(|(_, of)| of == room) {
+                let lines = pushes.iter().filter(|(_, said)| said["from"] == *speaker);
+                let heard: Vec<_> = lines.map(|(_, said)| said["msg"].clone()).collect();
+                let said: Vec<_> = (0..LINES).map(|line| format!("{speaker} {line}")).collect();
+                assert_eq!(heard, said, "what {name} hears of {speaker} in {room}");
+            }
+            let is_guest =
+                |name: &Value| name.as_str().is_some_and(|name| name.starts_with("guest"));
+            let guests = |route| {
+                let about = pushes.iter().filter(|push| push.0 == route);
+                about.filter(|(_, body)| is_guest(&body["user"])).count()
+            };
+            let guests_lines = pushes.iter().filter(|(_, said)| is_guest(&said["from"])).count();
+            let counts = (guests("onAdd"), guests_lines, guests("onLeave"));
+            let visits = LINES / 4;
+            assert_eq!(counts, (visits, visits, visits), "what {name} hears of guests in {room}");
+        }
     }
 
     /// Who is in which room on which server.

@@ -1,6 +1,7 @@
-//! The chat in several processes, as the README and `deploy/` have it.
+//! Several processes: the chat as the README and `deploy/` have it, and groups.
 
 mod deploy;
+mod groups;
 mod readme;
 
 use std::collections::HashMap;
@@ -118,6 +119,19 @@ impl Place {
             .env("SHADDOCK_ENV", "production")
             .stdout(Stdio::piped());
         command
+    }
+
+    /// Starts a broker with these options, and says where it is. It may take a moment until it listens.
+    fn start_broker(&mut self, program: &Path, options: &str) -> String {
+        let number = port();
+        let process = Command::new(program)
+            .args(options.split(' '))
+            .args(["-a", "127.0.0.1", "-p", &number.to_string(), "-sd", "store"])
+            .current_dir(&self.folder)
+            .stderr(Stdio::null())
+            .spawn();
+        self.processes.push(process.unwrap());
+        format!("nats://127.0.0.1:{number}")
     }
 
     /// Waits until it says that it is ready.

@@ -1,10 +1,8 @@
 //! The README's way from one process to three machines.
 
-use std::process::{Command, Stdio};
-
 use serde_json::Value;
 
-use super::{Place, broker, change, port, terminate, text};
+use super::{Place, broker, change, terminate, text};
 
 /// Line by line, all of the machines this one.
 #[tokio::test]
@@ -24,16 +22,9 @@ async fn the_readmes_lines_work() {
     assert!(terminate(&mut process));
 
     let nats = nats.strip_prefix("nats-server ").expect("the second line is a broker's");
-    let number = port();
-    let process = Command::new(broker)
-        .args(nats.split(' '))
-        .args(["-a", "127.0.0.1", "-p", &number.to_string(), "-sd", "store"])
-        .current_dir(&place.folder)
-        .stderr(Stdio::null())
-        .spawn();
-    place.processes.push(process.unwrap());
+    let url = place.start_broker(&broker, nats);
     for line in machines {
-        let line = change(line, "nats://10.0.0.5:4222", &format!("nats://127.0.0.1:{number}"));
+        let line = change(line, "nats://10.0.0.5:4222", &url);
         let line = line.strip_prefix("chat ").expect("the chat's command");
         place.start(place.chat(&line.split(' ').collect::<Vec<_>>()));
     }

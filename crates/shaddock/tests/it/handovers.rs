@@ -1,0 +1,264 @@
+//! What a server knows of keys, when servers come, stop or die in the midst of a hand-over.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use shaddock::testing::{self, Memory, TestApp, TestClient};
+use shaddock::{
+    App, AppHandle, Component, Fault, Moved, Result, Rpc, Server, ServerHandle, Session,
+};
+use tokio::time::{Duration, sleep, timeout};
+
+use crate::waits::{Log, logged, wait};
+
+/// The sessions that a server knows.
+#[derive(Default)]
+struct Known(Mutex<BTreeSet<String>>);
+
+#[shaddock::remote("chat")]
+trait Book {
+    async fn adopt(&self, name: String) -> Result<()>;
+    async fn owns(&self, name: String) -> Result<bool>;
+}
+
+struct Page(ServerHandle);
+
+impl Book for Page {
+    async fn adopt(&self, name: String) -> Result<()> {
+        known(&self.0).0.lock().unwrap().insert(name);
+        Ok(())
+    }
+
+    async fn owns(&self, name: String) -> Result<bool> {
+        Ok(self.0.owns(&name))
+    }
+}
+
+fn known(server: &ServerHandle) -> Arc<Known> {
+    server.state().expect("chat servers have a book")
+}
+
+async fn enter(server: ServerHandle, session: Session) -> Result<()> {
+    Page(server).adopt(session.id().to_string()).await
+}
+
+async fn is_known(server: ServerHandle, session: Session) -> Result<bool> {
+    Ok(known(&server).0.lock().unwrap().contains(&session.id().to_string()))
+}
+
+/// Takes its time on the second server.
+async fn hand_over(server: ServerHandle) -> Result<()> {
+    server.state::<Log>().expect("the application has a log").add("handed over");
+    let book: Rpc<BookClient> = server.rpc()?;
+    let names = known(&server).0.lock().unwrap().clone();
+    let gone: Vec<_> = names.into_iter().filter(|name| !server.owns(name)).collect();
+    for name in &gone {
+        book.on(name)?.adopt(name.clone()).await?;
+        if server.id().as_str() == "chat-2" {
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+    known(&server).0.lock().unwrap().retain(|name| !gone.contains(name));
+    Ok(())
+}
+
+async fn follow(server: ServerHandle, session: Session, _: Moved) -> Result<()> {
+    server.rpc::<BookClient>()?.of(&session)?.adopt(session.id().to_string()).await
+}
+
+fn app() -> App {
+    app_with(|chat| chat.on_handover(hand_over))
+}
+
+fn app_with(hook: impl Fn(Server) -> Server) -> App {
+    let chat = Server::backend("chat")
+        .state(|_| Known::default())
+        .remote(Book::serve(|server| Page(server.clone())))
+        .on("a.enter", enter)
+        .on("a.isKnown", is_known)
+        .on("a.wait", wait);
+    testing::app_with(&["connector*2"], &["chat*3"], "[remotes]\ndeadline = 1")
+        .state(Log::default())
+        .server(Server::frontend("connector").on("a.wait", wait).on_moved("chat", follow))
+        .server(hook(chat))
+}
+
+/// Some who are known.
+async fn clients(app: &TestApp) -> Vec<TestClient> {
+    let mut clients = Vec::new();
+    for _ in 0..16 {
+        let client = app.connect("connector-1").await;
+        client.request("chat.a.enter", ()).await;
+        clients.push(client);
+    }
+    clients
+}
+
+async fn all_are_known(clients: &[TestClient]) {
+    for client in clients {
+        assert_eq!(client.request("chat.a.isKnown", ()).await, json!(true));
+    }
+}
+
+async fn add(app: &TestApp, id: &str) -> bool {
+    let entry = app.app().config().server(id).unwrap().clone();
+    app.app().add_server(entry).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hand_over_comes_to_its_end_when_nobody_waits_for_it_any_more() {
+    let app = TestApp::start(app().only(["connector-1", "chat-1"])).await;
+    let clients = clients(&app).await;
+    let (waited, added) = tokio::join!(clients[0].request("chat.a.wait", 1_500), async {
+        sleep(Duration::from_millis(10)).await;
+        add(&app, "chat-3").await
+    });
+    assert_eq!((waited, added), (json!(1_500), true));
+    all_are_known(&clients).await;
+    assert_eq!(logged(&app), ["handed over"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_handed_over_to_a_server_that_died_before_it_was_ready_is_entered_again() {
+    let app = TestApp::start(app().only(["connector-1", "chat-1", "chat-2"])).await;
+    let clients = clients(&app).await;
+    tokio::join!(add(&app, "chat-3"), async {
+        sleep(Duration::from_millis(500)).await;
+        assert!(!known(&app.server("chat-3")).0.lock().unwrap().is_empty());
+        app.cut("chat-3");
+    });
+    sleep(Duration::from_secs(30)).await;
+    all_are_known(&clients).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_stopped_before_it_was_ready_gives_back_what_it_has() {
+    let app = TestApp::start(app().only(["connector-1", "chat-1", "chat-2"])).await;
+    let clients = clients(&app).await;
+    let third = "chat-3".parse().unwrap();
+    tokio::join!(add(&app, "chat-3"), async {
+        sleep(Duration::from_millis(500)).await;
+        assert!(!known(&app.server("chat-3")).0.lock().unwrap().is_empty());
+        let stopped = timeout(Duration::from_secs(1), app.app().stop_server(&third)).await;
+        assert!(stopped.expect("at once, though the second is about to hand over to it").unwrap());
+    });
+    all_are_known(&clients).await;
+    assert_eq!(app.server("connector-1").cluster().servers("chat").len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_servers_of_a_kind_keep_what_they_have() {
+    let hub = Memory::new();
+    let lets_go = async |server: ServerHandle| {
+        known(&server).0.lock().unwrap().clear();
+        Ok(())
+    };
+    let app = || app_with(|chat| chat.on_handover(lets_go));
+    let one = TestApp::start_on(app().only(["chat-1"]), &hub).await;
+    let two = TestApp::start_on(app().only(["chat-2"]), &hub).await;
+    let app = TestApp::start_on(app().only(["connector-1"]), &hub).await;
+    let _clients = clients(&app).await;
+    let chats = [one.server("chat-1"), two.server("chat-2")];
+    let names = || chats.each_ref().map(|chat| known(chat).0.lock().unwrap().clone());
+    let before = names();
+    assert!(before.iter().all(|names| !names.is_empty()), "{before:?}");
+    let stopped = tokio::join!(one.stop(), two.stop());
+    assert_eq!((stopped, names()), ((true, true), before));
+}
+
+/// Asks, as soon as the application has started, whether all mean the same owners.
+struct Question;
+
+impl Component for Question {
+    async fn after_start(&self, app: &AppHandle) -> Result<()> {
+        for server in app.servers() {
+            let book: Rpc<BookClient> = server.rpc()?;
+            for name in (0..20).map(|name| name.to_string()) {
+                if !book.on(&name)?.owns(name.clone()).await? {
+                    return Err(Fault::new(
+                        500,
+                        format!("{} does not know who owns {name}", server.id()),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn owners_are_known_when_an_application_has_started() {
+    let hub = Memory::new();
+    let some = app().only(["connector-1", "chat-1", "chat-2"]);
+    let first = TestApp::start_on(some.component(Question), &hub).await;
+    let _second = TestApp::start_on(app().only(["chat-3"]).component(Question), &hub).await;
+    Question.after_start(first.app()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_half_was_handed_over_all_is_where_it_was() {
+    let hub = Memory::new();
+    let fails_late = async |server: ServerHandle| {
+        if server.id().as_str() == "chat-2" {
+            sleep(Duration::from_secs(1)).await;
+            return Ok(());
+        }
+        let book: Rpc<BookClient> = server.rpc()?;
+        let names = known(&server).0.lock().unwrap().clone();
+        let gone: Vec<_> = names.into_iter().filter(|name| !server.owns(name)).collect();
+        let (_, most) = gone.split_last().expect("some belong to the third");
+        for name in most {
+            book.on(name)?.adopt(name.clone()).await?;
+        }
+        Err(Fault::new(500, "the last one is too heavy"))
+    };
+    let app = app_with(|chat| chat.on_handover(fails_late));
+    let app = TestApp::start_on(app.only(["connector-1", "chat-1", "chat-2"]), &hub).await;
+    let clients = clients(&app).await;
+    tokio::join!(add(&app, "chat-3"), async {
+        sleep(Duration::from_millis(500)).await;
+        all_are_known(&clients).await;
+    });
+    all_are_known(&clients).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_request_keeps_others_waiting_for_a_moment() {
+    let app = TestApp::start(app().only(["connector-1", "chat-1", "chat-2"])).await;
+    let clients = clients(&app).await;
+    let first = "chat-1".parse().unwrap();
+    let mut busy = Vec::new();
+    for client in &clients {
+        // Of those whose key is elsewhere, too.
+        busy.push(client.request("chat.a.wait", 4_000));
+    }
+    let others = self::clients(&app).await;
+    tokio::join!(futures_util::future::join_all(busy), app.app().stop_server(&first), async {
+        sleep(Duration::from_millis(10)).await;
+        timeout(Duration::from_millis(2_500), all_are_known(&others)).await.unwrap();
+    })
+    .1
+    .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_leaves_back_ends_the_time_to_hand_over() {
+    let hub = Memory::new();
+    let other = TestApp::start_on(app().only(["connector-2", "chat-2"]), &hub).await;
+    let stopping = TestApp::start_on(app().only(["connector-1", "chat-1"]), &hub).await;
+    let mut clients = Vec::new();
+    for _ in 0..16 {
+        let client = other.connect("connector-2").await;
+        client.request("chat.a.enter", ()).await;
+        clients.push(client);
+    }
+    let slow = stopping.connect("connector-1").await;
+    slow.client().notify("connector.a.wait", 30_000).await.unwrap();
+    sleep(Duration::from_millis(10)).await;
+    let first = stopping.server("chat-1");
+    assert!(!known(&first).0.lock().unwrap().is_empty());
+    stopping.stop().await;
+    assert!(known(&first).0.lock().unwrap().is_empty());
+    all_are_known(&clients).await;
+}
