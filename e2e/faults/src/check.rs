@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::crowd::{Crowd, enter_at};
 use crate::ledger::{Sort, Trouble};
-use crate::plan::{Fault, Kind, PLACES, Place};
+use crate::plan::{Fault, Kind, PLACES, Place, What};
 use crate::town::Town;
 
 /// All has to be well so long after a fault.
@@ -261,6 +261,9 @@ fn excuses(fault: &Fault, trouble: &Trouble, home: &str) -> bool {
     match trouble.sort {
         Sort::Lost | Sort::Refused => fault.may_touch(trouble.connector, home),
         Sort::Disconnected => fault.may_disconnect(trouble.connector),
-        Sort::Stuck => false,
+        // After a cut TCP may take as long again until it tries once more.
+        Sort::Stuck => {
+            matches!(fault.what, What::Cut(_)) && fault.may_disconnect(trouble.connector)
+        }
     }
 }
