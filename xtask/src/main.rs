@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask faults`, `cargo xtask bench`, `cargo xtask growth`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask faults`, `cargo xtask bench`, `cargo xtask growth`,
+//! `cargo xtask hot`.
 
 mod plan;
 mod run;
@@ -15,12 +16,15 @@ Usage: cargo xtask test [--quick]
        cargo xtask faults [--faults N] [--seed N] [--each]
        cargo xtask bench [--rounds N] [--seconds N] [--system TEXT] [--work TEXT] [--results FILE]
        cargo xtask growth [--seconds N] [--results FILE]
+       cargo xtask hot [--renew]
 
   test          run every test there is, and stop at the first that fails
   test --quick  only what needs Rust alone and no release build
   faults        kill, freeze and cut off parts of the chat while 200 people talk
   bench         measure the chat beside the same chat on pomelo and on pinus, and write benches/RESULTS.md
-  growth        measure how cost grows with clients, members, rooms and servers, and write benches/GROWTH.md";
+  growth        measure how cost grows with clients, members, rooms and servers, and write benches/GROWTH.md
+  hot           count the instructions of the most used ways; fail if they are a quarter more than they were
+  hot --renew   keep what they are now";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
         ["faults", ref options @ ..] => do_with(plan::FOR_FAULTS, plan::faults, options),
         ["growth", ref options @ ..] => do_with(plan::FOR_GROWTH, plan::growth, options),
         ["bench", ref options @ ..] => do_with(plan::FOR_BENCH, plan::bench, options),
+        ["hot", ref options @ ..] => do_with(plan::FOR_HOT, plan::hot, options),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -77,6 +77,9 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
         "order, in release",
         [cargo("test --release -p shaddock --features testing --test it order")],
     ));
+    if !FOR_HOT.iter().any(|tool| missing.has(tool)) {
+        steps.push(hot(workspace, &[]));
+    }
     steps.push(Step::new("the chat, in release", [cargo("build --release -p chat")]));
     steps.push(commands_of(&chat));
     if !missing.has("node") && !missing.has("npm") {
@@ -140,6 +143,16 @@ fn measure(workspace: &Workspace, options: &[&str]) -> [Command; 2] {
         .env("CHAT_BIN", target.join("release/chat"))
         .env("ROBOT_BIN", target.join("release/shaddock-robot"));
     [cargo(root, "build --release -p chat -p shaddock-robot"), measure]
+}
+
+/// What [`hot`] needs.
+pub(crate) const FOR_HOT: &[&str] = &["valgrind"];
+
+/// The instructions that the most used ways take, as `options` of `shaddock`'s bench `hot` have it.
+pub(crate) fn hot(workspace: &Workspace, options: &[&str]) -> Step {
+    let mut count = cargo(&workspace.root, "bench -p shaddock --bench hot -- count");
+    count.args(options);
+    Step::new("hot paths", [count])
 }
 
 /// Parts of the chat are killed, frozen and cut off, as `options` of `e2e/faults` have it.

@@ -85,6 +85,13 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "valgrind",
+        purpose: "how many instructions the hot paths take",
+        hint: "apt-get install valgrind",
+        is_required: true,
+        is_there: || answers("valgrind", &["--version"]),
+    },
+    Tool {
         name: "chromium",
         purpose: "the tests of the page",
         hint: "apt-get install chromium, or set CHROMIUM to the path of one",
