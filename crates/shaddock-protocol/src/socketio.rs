@@ -186,11 +186,11 @@ impl Dialect for Server {
                 Some(Event::Ready)
             }
             State::Working => {
-                let text = self.texts.pop_front();
+                let text = self.texts.pop_front()?;
                 if self.texts.is_empty() {
                     self.texts = VecDeque::new();
                 }
-                Some(self.message(text?))
+                Some(self.message(text))
             }
             State::Closing(reason) => {
                 let reason = reason.clone();
@@ -202,11 +202,11 @@ impl Dialect for Server {
     }
 
     fn poll_transmit(&mut self) -> Option<Bytes> {
-        let next = self.transmit.pop_front();
+        let next = self.transmit.pop_front()?;
         if self.transmit.is_empty() {
             self.transmit = VecDeque::new();
         }
-        next
+        Some(next)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

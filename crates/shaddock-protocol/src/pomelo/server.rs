@@ -269,9 +269,11 @@ impl Dialect for Server {
                 State::Accepted => true,
                 State::Working => {
                     if let Some(body) = self.early.pop_front() {
+                        if self.early.is_empty() {
+                            self.early = VecDeque::new();
+                        }
                         return Some(self.message(body));
                     }
-                    self.early = VecDeque::new();
                     true
                 }
             };
@@ -301,12 +303,12 @@ impl Dialect for Server {
     }
 
     fn poll_transmit(&mut self) -> Option<Bytes> {
-        let next = self.transmit.pop_front();
+        let next = self.transmit.pop_front()?;
         if self.transmit.is_empty() {
             // An idle connection holds no queue.
             self.transmit = VecDeque::new();
         }
-        next
+        Some(next)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

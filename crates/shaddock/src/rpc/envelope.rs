@@ -120,7 +120,16 @@ pub(crate) fn unpack_sessions(packed: &[u8]) -> impl Iterator<Item = SessionId> 
 
 /// Writes a value with field names.
 pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Bytes, rmp_serde::encode::Error> {
-    rmp_serde::to_vec_named(value).map(Bytes::from)
+    pack_into(Vec::new(), value)
+}
+
+/// Writes it into a buffer that has room for about as much.
+pub(crate) fn pack_into<T: Serialize>(
+    mut buffer: Vec<u8>,
+    value: &T,
+) -> Result<Bytes, rmp_serde::encode::Error> {
+    rmp_serde::encode::write_named(&mut buffer, value)?;
+    Ok(buffer.into())
 }
 
 /// Reads it; what it borrows stays in `bytes`.

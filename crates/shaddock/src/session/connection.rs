@@ -255,11 +255,15 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
 
     /// Everything that can be done now, and then one write.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        self.record.mailbox.register(cx.waker());
         let now = Instant::now();
         self.now = now;
         loop {
+            // What is left while we are at it, answers above all, goes out now, and needs no second poll:
+            // with cheap visits in vain 16,938 instructions a request instead of 19,707. All that others
+            // may have done meanwhile is looked at after registering, by `speak` and `has_room`.
+            self.record.mailbox.attend();
             self.hear(cx, now);
+            self.record.mailbox.register(cx.waker());
             self.speak(cx);
             if let Some(ending) = self.ending.take() {
                 return Poll::Ready(ending);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -33,6 +34,9 @@ pub(crate) struct Bounds {
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
+    /// Whether a visit may bring anything. Written under the lock, read without it, for most visits are in vain: a
+    /// copy of a push takes 3,405 instructions instead of 3,677.
+    filled: AtomicBool,
     waker: AtomicWaker,
     bounds: Bounds,
 }
@@ -61,7 +65,7 @@ pub(crate) enum Refused {
 }
 
 /// What a visit to the mailbox brought.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Collected {
     pub(crate) orders: Vec<Order>,
     /// Frames remain, for the next visit.
@@ -72,7 +76,12 @@ pub(crate) struct Collected {
 
 impl Mailbox {
     pub(crate) fn new(bounds: Bounds) -> Mailbox {
-        Mailbox { state: Mutex::default(), waker: AtomicWaker::new(), bounds }
+        Mailbox {
+            state: Mutex::default(),
+            filled: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            bounds,
+        }
     }
 
     /// Leaves a frame for the client.
@@ -97,6 +106,7 @@ impl Mailbox {
                 return Ok(());
             }
         }
+        self.filled.store(true, Ordering::Release);
         drop(state);
         self.waker.wake();
         if full { Err(Refused::Full) } else { Ok(()) }
@@ -104,7 +114,10 @@ impl Mailbox {
 
     /// Tells the task to do something.
     pub(crate) fn order(&self, order: Order) {
-        self.lock().orders.push(order);
+        let mut state = self.lock();
+        state.orders.push(order);
+        self.filled.store(true, Ordering::Release);
+        drop(state);
         self.waker.wake();
     }
 
@@ -118,7 +131,13 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Who is to be woken when something is left.
+    /// Nobody is woken until the next [`register`](Mailbox::register), for the task is at work.
+    pub(crate) fn attend(&self) {
+        drop(self.waker.take());
+    }
+
+    /// Who is to be woken when something is left from now on. What was left before wakes nobody:
+    /// look once more after this.
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
@@ -126,6 +145,9 @@ impl Mailbox {
     /// Hands frames to `send` until there are no more, or they have `room` bytes together. The last
     /// one may be longer than what was left of that.
     pub(crate) fn collect(&self, room: usize, mut send: impl FnMut(&Bytes)) -> Collected {
+        if !self.filled.load(Ordering::Acquire) {
+            return Collected::default();
+        }
         let mut state = self.lock();
         let mut sent = 0;
         while sent < room
@@ -135,11 +157,13 @@ impl Mailbox {
             sent += frame.len();
             send(&frame);
         }
-        Collected {
+        let collected = Collected {
             orders: std::mem::take(&mut state.orders),
             more: !state.frames.is_empty(),
             overflow: state.shut == Some(Shut::Overflow),
-        }
+        };
+        self.filled.store(collected.more || collected.overflow, Ordering::Release);
+        collected
     }
 
     /// How many frames are left, and their bytes.
@@ -176,6 +200,11 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Poll;
+
     use super::*;
 
     fn collect(mailbox: &Mailbox) -> (Vec<Bytes>, Collected) {
@@ -202,6 +231,7 @@ mod tests {
         assert_eq!(mailbox.post(Bytes::from_static(b"b")), Err(Refused::Full));
         assert_eq!(mailbox.post(Bytes::from_static(b"c")), Err(Refused::Closed));
         assert!(collect(&mailbox).1.overflow);
+        assert!(collect(&mailbox).1.overflow, "it is told to whoever comes later");
     }
 
     #[test]
@@ -209,5 +239,83 @@ mod tests {
         let mailbox = Mailbox::new(Bounds { frames: 9, bytes: 3 });
         mailbox.post(Bytes::from_static(b"abc")).unwrap();
         assert_eq!(mailbox.post(Bytes::from_static(b"d")), Err(Refused::Full));
+    }
+
+    #[test]
+    fn what_there_was_no_room_for_comes_with_the_next_visit() {
+        let mailbox = Mailbox::new(Bounds { frames: 9, bytes: 100 });
+        for frame in ["abc", "d"] {
+            mailbox.post(Bytes::from_static(frame.as_bytes())).unwrap();
+        }
+        let mut sent = Vec::new();
+        for more in [true, false, false] {
+            let collected = mailbox.collect(3, |frame| sent.push(frame.clone()));
+            assert_eq!(collected.more, more);
+        }
+        assert_eq!(sent, ["abc", "d"]);
+    }
+
+    #[test]
+    fn an_order_is_found_after_visits_in_vain() {
+        let mailbox = Mailbox::new(Bounds { frames: 9, bytes: 100 });
+        assert!(collect(&mailbox).1.orders.is_empty());
+        mailbox.order(Order::Confirm);
+        assert!(matches!(*collect(&mailbox).1.orders, [Order::Confirm]));
+        assert!(collect(&mailbox).1.orders.is_empty());
+    }
+
+    #[test]
+    fn a_task_at_work_is_not_woken_and_finds_what_was_left_when_it_registers() {
+        let mailbox = Mailbox::new(Bounds { frames: 9, bytes: 100 });
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        mailbox.register(&waker);
+        mailbox.attend();
+        mailbox.post(Bytes::from_static(b"a")).unwrap();
+        mailbox.register(&waker);
+        assert_eq!(collect(&mailbox).0, ["a"]);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 0);
+        mailbox.post(Bytes::from_static(b"b")).unwrap();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Each frame is posted when the one before it was found, so that any lost one ends it for ever.
+    #[test]
+    fn no_frame_is_lost_between_a_look_and_a_wait() {
+        const FRAMES: usize = 5_000;
+        let mailbox = Mailbox::new(Bounds { frames: 1, bytes: 100 });
+        let found = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for posted in 0..FRAMES {
+                    while found.load(Ordering::SeqCst) < posted {
+                        std::thread::yield_now();
+                    }
+                    mailbox.post(Bytes::from_static(b"a")).unwrap();
+                }
+            });
+            let look = || {
+                let _ = mailbox.collect(usize::MAX, |_| {
+                    found.fetch_add(1, Ordering::SeqCst);
+                });
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(poll_fn(|cx| {
+                mailbox.attend();
+                look();
+                mailbox.register(cx.waker());
+                look();
+                if found.load(Ordering::SeqCst) < FRAMES { Poll::Pending } else { Poll::Ready(()) }
+            }));
+        });
     }
 }
