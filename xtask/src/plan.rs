@@ -107,7 +107,7 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
         }
     }
     if !FOR_FAULTS.iter().any(|tool| missing.has(tool)) {
-        steps.push(faults(workspace, &["--each", "--faults", "0"]));
+        steps.push(faults(workspace, &["--each", "--faults", "9"]));
     }
     if !missing.has("cargo-deny") {
         steps.push(Step::new("licences and advisories", [cargo("deny --workspace check")]));
