@@ -98,7 +98,7 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
             .env("PICTURES", target.join("pictures"));
         steps.push(Step::new("end to end", [npm(&e2e, "ci"), test]));
         if !missing.has("nats-server") {
-            let mut test = npm(&e2e, "test:cluster");
+            let mut test = npm(&e2e, "run test:cluster");
             test.env("CHAT_BIN", &chat)
                 .env("WIRELAB_BIN", target.join("release/wirelab"))
                 .env("CHAT_CLUSTER", "1")
@@ -252,7 +252,7 @@ fn fuzz(root: &Path, target: &Path) -> Command {
 
 fn npm(folder: &Path, what: &str) -> Command {
     let mut command = Command::new("npm");
-    command.arg(what).current_dir(folder).env("npm_config_update_notifier", "false");
+    command.args(what.split(' ')).current_dir(folder).env("npm_config_update_notifier", "false");
     if what == "ci" {
         command.args(["--no-audit", "--no-fund"]);
     }
