@@ -132,8 +132,12 @@ impl Run {
         let (phase, phases) = Phases::new(Phase::Entering);
         let plan = Arc::new(plan);
         let run: Arc<str> = format!("{:04x}", fastrand::u16(..)).into();
+        let begun = Instant::now();
+        // What is told of idle clients is how long they took to come in, the first one too.
+        let is_idle = matches!(plan.scenario, Scenario::Idle);
+        let window = is_idle.then(|| (begun, begun + Duration::from_secs(24 * 3600)));
         let workers = (0..plan.threads).map(|number| {
-            let tally = Arc::<Mutex<Tally>>::default();
+            let tally = Arc::new(Mutex::new(Tally { window, ..Tally::default() }));
             let worker =
                 Worker::new(plan.clone(), number, run.clone(), phases.clone(), tally.clone());
             let (ending, ended) = oneshot::channel();
@@ -146,7 +150,6 @@ impl Run {
             Ok(Thread { tally, ended, handle })
         });
         let workers = workers.collect::<io::Result<_>>()?;
-        let begun = Instant::now();
         let report = Report::new(&plan);
         Ok(Self { plan, phase, workers, processes, begun, before, report })
     }
@@ -158,10 +161,6 @@ impl Run {
         progress: &mut impl FnMut(&Progress),
     ) -> Result<(), RunError> {
         let population = self.plan.population();
-        if let Scenario::Idle = self.plan.scenario {
-            // What is told of idle clients is how long they took to come in.
-            self.set_window(self.begun, self.begun + Duration::from_secs(24 * 3600));
-        }
         let mut told = Instant::now();
         loop {
             let glance = self.glance();
