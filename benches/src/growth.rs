@@ -51,7 +51,7 @@ heartbeat every three seconds and the memory of its connection; with fewer echoe
         system: System::Shaddock,
         is_of_servers: false,
         about: "One room; 20,000 copies are delivered each second, but 2,000 where one is alone. The message is made ready once, and
-its members share it: what a copy costs falls until only the write to its connection is left.",
+its members share it: what a copy costs falls up to some hundreds, and is more again in a room of 10,000.",
     },
     Curve {
         title: "Rooms",
@@ -142,7 +142,7 @@ xychart-beta
   line [{}]
 ```
 
-| {} | {unit}s/s | server CPU, µs | p50 ms | p99 ms | memory, MiB | `shaddock-robot` |
+| {} | a second | server CPU, µs | p50 ms | p99 ms | memory, MiB | `shaddock-robot` |
 |---|---|---|---|---|---|---|",
             self.title,
             self.about,
