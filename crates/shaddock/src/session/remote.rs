@@ -28,14 +28,13 @@ pub(crate) const KICK: &str = "kick";
 pub(crate) const CONFIRM: &str = "confirm";
 /// Says which of these have ended, or have another uid by now: `(Vec<(SessionId, uid)>,) -> Vec<SessionId>`.
 pub(crate) const ENDED: &str = "ended";
+/// Whether a session has claimed a uid, or is about to: `(SessionId, uid) -> bool`.
+pub(crate) const HOLDS: &str = "holds";
 /// Answered when every session knows whether a run of a server owns keys: `(kind, boot, owns)`.
 pub(crate) const FOLLOWED: &str = "followed";
 
 /// How often to look whether something has come true.
 const GLANCE: Duration = Duration::from_millis(5);
-
-/// Whether a session has claimed a uid, or is about to: `(SessionId, uid) -> bool`.
-pub(crate) const HOLDS: &str = "holds";
 
 /// Between two tries to tell a front-end something that it must know.
 const AGAIN: Duration = Duration::from_secs(1);
