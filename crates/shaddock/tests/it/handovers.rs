@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use serde_json::json;
 use shaddock::testing::{self, Memory, TestApp, TestClient};
 use shaddock::{
@@ -96,9 +97,9 @@ async fn clients(app: &TestApp) -> Vec<TestClient> {
 }
 
 async fn all_are_known(clients: &[TestClient]) {
-    for client in clients {
-        assert_eq!(client.request("chat.a.isKnown", ()).await, json!(true));
-    }
+    let asked = clients.iter().map(|client| client.request("chat.a.isKnown", ()));
+    let known = join_all(asked).await;
+    assert!(known.iter().all(|is_known| *is_known == json!(true)), "{known:?}");
 }
 
 async fn add(app: &TestApp, id: &str) -> bool {
@@ -202,16 +203,14 @@ async fn when_half_was_handed_over_all_is_where_it_was() {
     let fails_late = async |server: ServerHandle| {
         if server.id().as_str() == "chat-2" {
             sleep(Duration::from_secs(1)).await;
-            return Ok(());
         }
         let book: Rpc<BookClient> = server.rpc()?;
         let names = known(&server).0.lock().unwrap().clone();
         let gone: Vec<_> = names.into_iter().filter(|name| !server.owns(name)).collect();
-        let (_, most) = gone.split_last().expect("some belong to the third");
-        for name in most {
+        for name in &gone[..gone.len() / 2] {
             book.on(name)?.adopt(name.clone()).await?;
         }
-        Err(Fault::new(500, "the last one is too heavy"))
+        Err(Fault::new(500, "the other half is too heavy"))
     };
     let app = app_with(|chat| chat.on_handover(fails_late));
     let app = TestApp::start_on(app.only(["connector-1", "chat-1", "chat-2"]), &hub).await;
@@ -234,7 +233,7 @@ async fn a_long_request_keeps_others_waiting_for_a_moment() {
         busy.push(client.request("chat.a.wait", 4_000));
     }
     let others = self::clients(&app).await;
-    tokio::join!(futures_util::future::join_all(busy), app.app().stop_server(&first), async {
+    tokio::join!(join_all(busy), app.app().stop_server(&first), async {
         sleep(Duration::from_millis(10)).await;
         timeout(Duration::from_millis(2_500), all_are_known(&others)).await.unwrap();
     })
