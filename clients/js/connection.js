@@ -153,9 +153,10 @@ export class Connection {
    * @param {any} answer
    * @param {Tables} [known]
    */
-  #welcome({ code, sys = {}, user }, known) {
+  #welcome(answer, known) {
+    const { code, sys = {}, user } = answer;
     if (code !== 200) {
-      const error = new RefusedError(code);
+      const error = new RefusedError(answer);
       this.end({ reason: 'refused', message: error.message, code }, error);
       return;
     }

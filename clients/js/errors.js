@@ -14,10 +14,12 @@ export class ConnectError extends ClientError {
 export class RefusedError extends ConnectError {
   name = 'RefusedError';
 
-  /** @param {number} code what the server said: 500, or 501 for the type or version of the client */
-  constructor(code) {
-    super(`the server refused the handshake with code ${code}`);
+  /** @param {any} answer what the server said: `code` is 500, or 501 for the type or version of the client */
+  constructor(answer) {
+    const { code, msg } = answer;
+    super(`the server refused the handshake with code ${code}${typeof msg === 'string' ? `: ${msg}` : ''}`);
     this.code = code;
+    this.answer = answer;
   }
 }
 

@@ -172,6 +172,8 @@ export class ConnectError extends ClientError {}
 export class RefusedError extends ConnectError {
   /** What the server said: 500, or 501 for the type or version of the client. */
   readonly code: number;
+  /** All that the server said, with the code; `msg` is for people if there is one. */
+  readonly answer: { code: number; msg?: string; [field: string]: unknown };
 }
 
 /** No answer came in time. It may still have been handled; an answer that comes later is dropped. */

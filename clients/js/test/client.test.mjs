@@ -243,11 +243,13 @@ test('a listener that throws disturbs nobody else', async (t) => {
   client.disconnect();
 });
 
-test('a refusal tells its code', async (t) => {
-  const server = await listen(t, { handshake: { code: 501 } });
+test('a refusal tells why', async (t) => {
+  const server = await listen(t, { handshake: { code: 501, msg: 'please update' } });
   const error = await connect({ url: server.url }).catch((rejected) => rejected);
   assert.ok(error instanceof RefusedError);
   assert.equal(error.code, 501);
+  assert.deepEqual(error.answer, { code: 501, msg: 'please update' });
+  assert.match(error.message, /501: please update$/);
 });
 
 test('no connection is an error that says where to', async (t) => {

@@ -66,8 +66,8 @@ impl<W: Wire> Connection<W> {
             while let Some(event) = self.machine.poll_event(now()) {
                 match event {
                     ClientEvent::Ready(welcome) => return Ok(welcome),
-                    ClientEvent::Close(protocol::CloseReason::Refused(code)) => {
-                        return Err(ConnectError::Refused { code });
+                    ClientEvent::Refused { code, answer } => {
+                        return Err(ConnectError::Refused { code, answer });
                     }
                     event => {
                         if let Some(reason) = self.handle(event) {
@@ -168,7 +168,8 @@ impl<W: Wire> Connection<W> {
     /// Does what an event asks for; a reason if it is the last.
     fn handle(&mut self, event: ClientEvent) -> Option<CloseReason> {
         match event {
-            ClientEvent::Ready(_) => {}
+            // They are of the handshake.
+            ClientEvent::Ready(_) | ClientEvent::Refused { .. } => {}
             ClientEvent::Response { id, body } => {
                 let asker = NonZeroU32::new(id).and_then(|id| self.pending.remove(&id));
                 if let Some(asker) = asker {

@@ -3,6 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
+use serde_json::Value;
 use shaddock_protocol::EncodeError;
 
 /// Why a connection is over, or there will be no other.
@@ -28,10 +29,12 @@ pub enum CloseReason {
     #[error("the connection broke: {0}")]
     Lost(String),
     /// The server, which had let us in before, refuses us: 500, or 501 for our type and version.
-    #[error("refused by the server with {code}")]
+    #[error("refused by the server with {code}{}", message(.answer))]
     Refused {
         /// The server's code.
         code: u16,
+        /// All that it says, with the code: an object, whose `msg` is for people if there is one.
+        answer: Value,
     },
     /// Logging in again ended in an error of its own. With that, in words.
     #[error("could not log in again: {0}")]
@@ -69,10 +72,12 @@ pub enum ConnectError {
     #[error("could not connect")]
     Wire(#[from] shaddock_transport::ConnectError),
     /// The server refuses this client: 500, or 501 for its type and version.
-    #[error("the handshake was refused with {code}")]
+    #[error("the handshake was refused with {code}{}", message(.answer))]
     Refused {
         /// The server's code.
         code: u16,
+        /// All that it says, with the code: an object, whose `msg` is for people if there is one.
+        answer: Value,
     },
     /// The connection was over before the handshake was.
     #[error("the handshake did not end")]
@@ -121,4 +126,10 @@ pub(crate) fn words(error: &dyn Error) -> String {
         Some(source) => format!("{error}: {}", words(source)),
         None => error.to_string(),
     }
+}
+
+/// What an answer says to people, behind a colon.
+fn message(answer: &Value) -> String {
+    let message = answer.get("msg").and_then(Value::as_str);
+    message.map(|message| format!(": {message}")).unwrap_or_default()
 }

@@ -217,7 +217,7 @@ fn may_come_back(reason: &CloseReason) -> bool {
 /// Why there is no point in another attempt, if there is none.
 fn end_of_trying(error: ConnectError) -> Option<CloseReason> {
     match error {
-        ConnectError::Refused { code } => Some(CloseReason::Refused { code }),
+        ConnectError::Refused { code, answer } => Some(CloseReason::Refused { code, answer }),
         ConnectError::Closed(reason) if !may_come_back(&reason) => Some(reason),
         // It got no answer, as any request may.
         ConnectError::LogIn(error) if error.is::<RequestError>() => None,

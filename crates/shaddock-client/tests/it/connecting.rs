@@ -23,13 +23,15 @@ async fn both_sides_say_who_they_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_client_is_told_the_code() {
+async fn a_refused_client_is_told_why() {
     for refusal in [500, 501] {
         let (ours, theirs) = memory::pair();
         let mut server = TestServer::new(theirs, Config::default());
         let (client, ()) = tokio::join!(Client::builder().over(ours), server.refuse(refusal));
         let error = client.unwrap_err();
-        assert!(matches!(error, ConnectError::Refused { code } if code == refusal), "{error:?}");
+        assert_eq!(error.to_string(), format!("the handshake was refused with {refusal}: go away"));
+        let ConnectError::Refused { code, answer } = error else { panic!("{error:?}") };
+        assert_eq!((code, answer), (refusal, json!({ "code": refusal, "msg": "go away" })));
     }
 }
 

@@ -128,7 +128,8 @@ async fn whoever_is_refused_when_coming_back_stays_away() {
     let (client, mut server, mut listener) = returning(Client::builder().reconnect(plan())).await;
     server.close().await;
     accept(&mut listener, &Config::default()).await.refuse(501).await;
-    assert_eq!(client.closed().await, CloseReason::Refused { code: 501 });
+    let answer = json!({ "code": 501, "msg": "go away" });
+    assert_eq!(client.closed().await, CloseReason::Refused { code: 501, answer });
     nobody_comes(listener).await;
 }
 

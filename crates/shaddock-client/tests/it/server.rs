@@ -68,7 +68,8 @@ impl<W: Wire> TestServer<W> {
 
     pub(crate) async fn refuse(&mut self, code: u16) {
         assert!(matches!(self.event().await, Some(Event::Handshake(_))));
-        self.machine.refuse(code, &Map::new());
+        let fields = Map::from_iter([("msg".to_owned(), "go away".into())]);
+        self.machine.refuse(code, &fields);
         assert!(matches!(self.event().await, Some(Event::Close(_))));
         self.close().await;
     }

@@ -66,6 +66,13 @@ pub enum ClientEvent {
         /// Why, if it says so.
         reason: Option<String>,
     },
+    /// The server does not let us in; [`ClientEvent::Close`] follows.
+    Refused {
+        /// Its code.
+        code: u16,
+        /// All that it says, with the code: an object.
+        answer: Value,
+    },
     /// Close the connection. Nothing follows.
     Close(CloseReason),
 }
@@ -278,13 +285,14 @@ impl Client {
     }
 
     fn handshake(&mut self, body: Bytes, now: Instant) -> Option<ClientEvent> {
-        let Some(response) = Response::parse(body, &self.options.tables) else {
+        let Some(response) = Response::parse(body.clone(), &self.options.tables) else {
             self.close(CloseReason::BadHandshake);
             return None;
         };
         if response.code != 200 {
             self.close(CloseReason::Refused(response.code));
-            return None;
+            let answer = serde_json::from_slice(&text::json(body)).ok()?;
+            return Some(ClientEvent::Refused { code: response.code, answer });
         }
         self.state = State::Working;
         self.tables = response.tables;

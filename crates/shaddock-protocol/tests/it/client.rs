@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde_json::json;
 use serde_json::value::to_raw_value;
-use serde_json::{Map, json};
 use shaddock_protocol::pomelo::{
     Client, ClientEvent, ClientOptions, Config, Connector, Dictionary, Protos, Server, Tables,
     Welcome,
@@ -184,7 +184,10 @@ fn a_client_hears_why_it_has_to_go() {
 
     let mut refused = Pair::new(Config::default(), ClientOptions::default());
     refused.at_server();
-    refused.server.refuse(501, &Map::new());
+    let fields = json!({ "msg": "please update" });
+    refused.server.refuse(501, fields.as_object().unwrap());
+    let answer = json!({ "code": 501, "msg": "please update" });
+    assert_eq!(refused.at_client(), Some(ClientEvent::Refused { code: 501, answer }));
     assert_eq!(refused.at_client(), Some(ClientEvent::Close(CloseReason::Refused(501))));
 }
 
