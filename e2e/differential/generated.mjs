@@ -93,7 +93,7 @@ export function* cases(random, { codes, encoders, uid }) {
   yield one('a heartbeat', pack(Package.TYPE_HEARTBEAT));
   yield one('a second handshake', pack(Package.TYPE_HANDSHAKE, JSON.stringify(HELLO)));
   yield one('a second ack', pack(Package.TYPE_HANDSHAKE_ACK));
-  const racers = [test('delay', { ms: 30, n: 1 }), test('delay', { ms: 0, n: 2 })];
+  const racers = [test('delay', { ms: 300, n: 1 }), test('delay', { ms: 0, n: 2 })];
   yield { kind: 'a request that is overtaken', packages: racers, answers: 2 };
 
   yield one('a kick', test('kick', { reason: random.text() }), { ends: true });

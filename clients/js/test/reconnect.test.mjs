@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { Client, ClientError, ClosedError, QueueFullError, RefusedError, TimeoutError, connect } from '../shaddock.js';
 import { freeze } from './clock.mjs';
-import { Message, Package, first, jsonOf, listen, packed, turn, until } from './server.mjs';
+import { Message, Package, first, jsonOf, listen, packed, rest, until } from './server.mjs';
 
 const WELCOME = { code: 200, sys: {}, user: 'welcome' };
 
@@ -58,7 +58,7 @@ test('a lost connection is made again, and logged in before anybody speaks', asy
   const waited = client.request('waited');
   const back = first(client, 'reconnect');
   pass(374);
-  await turn();
+  await rest();
   assert.equal(server.count(), 1);
   assert.ok(!client.isOpen);
   pass(1);
@@ -152,7 +152,7 @@ for (const [reason, end] of Object.entries(hopeless)) {
     end(await server.peer(), client);
     await over;
     pass(60_000);
-    await turn();
+    await rest();
     assert.deepEqual(events.slice(-2), [['disconnect', reason], ['close', reason]]);
     assert.equal(server.count(), 1);
     await assert.rejects(client.request('too.late'), ClosedError);
@@ -220,7 +220,7 @@ test('the first connection is tried once, whatever it fails of', async (t) => {
   const refusing = await listen(t, { handshake: { code: 500 } });
   await assert.rejects(connect({ url: refusing.url, reconnect: true }), RefusedError);
   pass(60_000);
-  await turn();
+  await rest();
   assert.equal(server.count() + refusing.count(), 2);
 });
 
@@ -321,7 +321,7 @@ for (const isTrying of [false, true]) {
     client.disconnect();
     await waits;
     pass(60_000);
-    await turn();
+    await rest();
     assert.deepEqual(events, [['close', 'closed']]);
     assert.equal(server.count(), isTrying ? 2 : 1);
   });

@@ -8,7 +8,12 @@ export const { Package, Message } = protocol;
 export const Protobuf = protobuf;
 
 /** After what was under way has happened, but not later. */
-export const turn = () => new Promise((resolve) => setImmediate(resolve));
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Long enough for what is on its way to arrive. */
+export const rest = async () => {
+  for (let turns = 0; turns < 10; turns++) await turn();
+};
 
 /** Until it is so. */
 export async function until(condition) {

@@ -5,7 +5,7 @@
 //! `talked` when all was answered and pushed; with `--restart` it then waits for the server to go, `lost`, and to come back,
 //! `returned`, and talks again; `kicked` at the end. Anything else than what should be is an error.
 
-use std::{env, error::Error, fs};
+use std::{env, error::Error, fs, pin::pin};
 
 use serde_json::{Value, json};
 use shaddock_client::{Client, CloseReason, Reconnect, SigningKey, Status, Trust};
@@ -73,17 +73,17 @@ async fn talk(client: &Client, signs: bool) -> Result<()> {
         )
         .await?;
     }
-    let overtaken = ask(
-        client,
-        "testHandler.delay",
-        json!({ "ms": 200, "n": 1 }),
-        json!({ "code": 200, "n": 1 }),
-    );
-    let overtakes = async {
-        ask(client, "testHandler.delay", json!({ "ms": 0, "n": 2 }), json!({ "code": 200, "n": 2 }))
-            .await
+    let delay = |ms, n| {
+        let (body, answer) = (json!({ "ms": ms, "n": n }), json!({ "code": 200, "n": n }));
+        ask(client, "testHandler.delay", body, answer)
     };
-    tokio::try_join!(overtaken, overtakes)?;
+    let mut slow = pin!(delay(500, 1));
+    tokio::select! {
+        biased;
+        _ = &mut slow => return Err("a request that takes its time was not overtaken".into()),
+        quick = delay(0, 2) => quick?,
+    }
+    slow.await?;
     for (method, answer) in [
         ("fail", json!({ "code": 500 })),
         ("failWith", json!({ "code": 501, "msg": "custom" })),

@@ -84,6 +84,8 @@ pub(crate) async fn conduct(worker: Rc<Worker>, rate: f64, speakers: Vec<Rc<Turn
         }
     };
     tokio::select! {
+        // What was due before the end comes first, however late it is seen.
+        biased;
         () = turns => {}
         () = worker.phases.draining() => {}
     }

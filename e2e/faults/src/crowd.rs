@@ -20,8 +20,8 @@ pub(crate) const IN_A_ROOM: usize = 10;
 /// When the servers answer a request with an error at the latest, in seconds.
 pub(crate) const DEADLINE: u64 = 6;
 
-/// That, and the way.
-const PATIENCE: Duration = Duration::from_secs(DEADLINE + 3);
+/// That twice, since hooks that find nobody have their own before a request has its turn, and the way.
+const PATIENCE: Duration = Duration::from_secs(2 * DEADLINE + 3);
 
 const CONNECT: Duration = Duration::from_secs(3);
 

@@ -34,12 +34,14 @@ export async function observe({ Client }, options, uid) {
   const pushed = next('onPush');
   const noted = next('onNote');
   client.notify('connector.testHandler.note', { n: 7 });
-  const slow = ask('delay', { ms: 100, n: 1 });
+  const echoed = await ask('echo', { body: { a: [1, 'é', '😀'], b: '二' } });
+  // Sent in one turn, so that nothing but the servers decides.
+  const [slow, quick] = [ask('delay', { ms: 500, n: 1 }), ask('delay', { ms: 0, n: 2 })];
   const seen = {
     user,
     bound,
-    echoed: await ask('echo', { body: { a: [1, 'é', '😀'], b: '二' } }),
-    overtaking: await Promise.race([slow, ask('delay', { ms: 0, n: 2 })]),
+    echoed,
+    overtaking: await Promise.race([slow, quick]),
     overtaken: await slow,
     push: await ask('push', { route: 'onPush', body: { n: 1 } }),
     pushed: await pushed,

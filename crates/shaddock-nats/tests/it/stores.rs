@@ -38,7 +38,7 @@ async fn brokers_that_have_not_found_each_other_yet_are_waited_for() {
     let impatient = Nats::connect(first.options()).await.unwrap();
     impatient.store("logins").await.unwrap_err();
 
-    let patient = Options { wait: Duration::from_secs(60), ..first.options() };
+    let patient = Options { wait: Duration::from_secs(120), ..first.options() };
     let engine = Nats::connect(patient).await.unwrap();
     let route = format!("\"nats://127.0.0.1:{}\", \"nats://127.0.0.1:2\"", first.cluster_port());
     // It has to be asked before there is anybody who could answer.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shaddock_robot::{Address, Counts, Entrance, Report, Scenario, Speech};
+use shaddock_robot::{Address, Counts, Entrance, Plan, Report, Scenario, Speech};
 
 use crate::{echo, plan, play};
 
@@ -94,8 +94,10 @@ async fn the_idle_stay() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_each_storm_all_come_back() {
-    let every = Duration::from_millis(150);
-    let report = play(Scenario::Storm { every }, |_| {}).await;
+    // A client that is still on its way when the next storm comes is not in it.
+    let every = Duration::from_secs(1);
+    let time = |plan: &mut Plan| plan.time = Duration::from_millis(2_500);
+    let report = play(Scenario::Storm { every }, time).await;
     assert_clean(&report, 1);
     assert!(report.counts.received >= 8 && report.counts.received % 8 == 0, "{report}");
 }

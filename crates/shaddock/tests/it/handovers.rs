@@ -88,7 +88,8 @@ fn app_with(hook: impl Fn(Server) -> Server) -> App {
 /// Some who are known.
 async fn clients(app: &TestApp) -> Vec<TestClient> {
     let mut clients = Vec::new();
-    for _ in 0..16 {
+    // As many as it takes for each server to have some, and to get some, whatever their ids are.
+    for _ in 0..64 {
         let client = app.connect("connector-1").await;
         client.request("chat.a.enter", ()).await;
         clients.push(client);
@@ -247,7 +248,7 @@ async fn a_slow_client_leaves_back_ends_the_time_to_hand_over() {
     let other = TestApp::start_on(app().only(["connector-2", "chat-2"]), &hub).await;
     let stopping = TestApp::start_on(app().only(["connector-1", "chat-1"]), &hub).await;
     let mut clients = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..64 {
         let client = other.connect("connector-2").await;
         client.request("chat.a.enter", ()).await;
         clients.push(client);

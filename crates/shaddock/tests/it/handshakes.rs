@@ -27,7 +27,7 @@ async fn start(connector: Server) -> TestApp {
 async fn refused(app: &TestApp, user: Value) -> u16 {
     let wire = app.wire("connector-1").await;
     match Client::builder().client("unity", "1.2").user(user).over(wire).await {
-        Err(ConnectError::Refused { code }) => code,
+        Err(ConnectError::Refused { code, .. }) => code,
         other => panic!("it was not refused: {other:?}"),
     }
 }

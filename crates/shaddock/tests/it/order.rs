@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use shaddock::testing::client::Client;
 use shaddock::testing::{self, TestApp};
 use shaddock::{Msg, Result, Server, ServerHandle, Session, SessionId, State};
 
@@ -81,11 +82,15 @@ fn app(app: shaddock::App, slow: bool) -> shaddock::App {
             .route_by(|session| Ok(session.id().to_string()))))
 }
 
+/// For slow machines: all that is sent waits at once.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Sends `each` numbered messages from each of `clients`, to three kinds of server in turn.
 async fn flood(app: &TestApp, clients: usize, each: u64) {
     let mut floods = tokio::task::JoinSet::new();
     for _ in 0..clients {
-        let client = Arc::new(app.connect("connector-1").await);
+        let patient = Client::builder().request_timeout(PATIENCE);
+        let client = Arc::new(app.connect_as("connector-1", patient).await);
         floods.spawn(async move {
             for number in 1..=each {
                 let kind = ["connector", "chat", "area"][usize::try_from(number % 3).unwrap()];
@@ -136,6 +141,8 @@ async fn messages_with_yet_other_delays_stay_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn messages_stay_in_order_on_many_threads() {
     let (clients, each) = if cfg!(debug_assertions) { (100, 100) } else { (1000, 1000) };
-    let app = TestApp::start(app(testing::app(&["connector"], &["chat*3", "area*2"]), false)).await;
+    let deadline = format!("[requests]\ndeadline = {}", PATIENCE.as_secs());
+    let fast = testing::app_with(&["connector"], &["chat*3", "area*2"], &deadline);
+    let app = TestApp::start(app(fast, false)).await;
     flood(&app, clients, each).await;
 }

@@ -5,6 +5,7 @@ use shaddock::Running;
 use shaddock::config::Overrides;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::{Duration, sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -73,7 +74,9 @@ async fn a_stop_tells_those_who_are_there() {
     let mut opened = String::new();
     poll.read_to_string(&mut opened).await.unwrap();
     assert!(opened.ends_with("2:40"), "{opened}");
-    client.request(2, "delay", r#"{"ms":100,"n":1}"#).await;
+    client.request(2, "delay", r#"{"ms":300,"n":1}"#).await;
+    // So that it has been read: after a stop nothing is.
+    sleep(Duration::from_millis(50)).await;
     let (clean, text) = tokio::join!(running.stop(), client.text());
     assert!(clean);
     assert_eq!(text, r#"{"id":2,"body":{"code":200,"n":1}}"#);

@@ -92,7 +92,8 @@ async fn the_chat_runs_on_three_brokers_with_logins_and_certificates() {
 
     for id in ["gate-1", "connector-1", "connector-2", "connector-3", "chat-1", "chat-2", "chat-3"]
     {
-        let mut command = place.chat(&["start", id]);
+        // Three brokers may need most of a minute to agree.
+        let mut command = place.chat(&["start", id, "--set", "cluster.wait=90"]);
         command.env("SHADDOCK__CLUSTER__PASSWORD", "change-me");
         place.start(command);
     }
