@@ -89,13 +89,13 @@ impl Place {
 
 /// A frame that came in. The sender's id and kind are as yet unchecked.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub(crate) struct Frame<'a> {
     pub(crate) what: What,
     pub(crate) from: Boot,
     pub(crate) to: Boot,
     pub(crate) place: Place,
-    pub(crate) id: Bytes,
-    pub(crate) kind: Bytes,
+    pub(crate) id: &'a [u8],
+    pub(crate) kind: &'a [u8],
     pub(crate) payload: Bytes,
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn encode(from: &Peer, to: Boot, place: Place, what: What, payload: &
 }
 
 /// Reads a frame, or says what is wrong with it.
-pub(crate) fn decode(bytes: &Bytes) -> Result<Frame, FrameError> {
+pub(crate) fn decode(bytes: &Bytes) -> Result<Frame<'_>, FrameError> {
     let (head, _) = bytes.split_first_chunk::<FIXED>().ok_or(FrameError::Short)?;
     let [version, code, l0, l1, numbers @ ..] = head;
     if *version != VERSION {
@@ -155,7 +155,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Frame, FrameError> {
         (3, _) => What::Answer { number, status: Status::Refused },
         (&code, _) => return Err(FrameError::Code(code)),
     };
-    let mut names = bytes.slice(FIXED..length);
+    let mut names = bytes.get(FIXED..length).ok_or(FrameError::Short)?;
     Ok(Frame {
         what,
         from: Boot::from_bits(from),
@@ -190,13 +190,11 @@ fn take_u32(bytes: &mut &[u8]) -> Result<u32, FrameError> {
     Ok(u32::from_be_bytes(*number))
 }
 
-fn take_name(bytes: &mut Bytes) -> Result<Bytes, FrameError> {
-    let len = usize::from(*bytes.first().ok_or(FrameError::Short)?);
-    if bytes.len() <= len {
-        return Err(FrameError::Short);
-    }
-    let mut name = bytes.split_to(1 + len);
-    Ok(name.split_off(1))
+fn take_name<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], FrameError> {
+    let (len, rest) = bytes.split_first().ok_or(FrameError::Short)?;
+    let (name, rest) = rest.split_at_checked(usize::from(*len)).ok_or(FrameError::Short)?;
+    *bytes = rest;
+    Ok(name)
 }
 
 #[cfg(test)]
@@ -229,10 +227,11 @@ mod tests {
         #[test]
         fn what_is_encoded_is_decoded(what in any_what(), to: u64, met: (u32, u32), number: u64, payload: Vec<u8>) {
             let place = Place { met, number };
-            let frame = decode(&encode(&peer(), Boot::from_bits(to), place, what, &payload)).unwrap();
+            let bytes = encode(&peer(), Boot::from_bits(to), place, what, &payload);
+            let frame = decode(&bytes).unwrap();
             prop_assert_eq!((frame.what, frame.place), (what, place));
             prop_assert_eq!((frame.from.bits(), frame.to.bits()), (7, to));
-            prop_assert_eq!((&frame.id[..], &frame.kind[..]), (&b"chat-1"[..], &b"chat"[..]));
+            prop_assert_eq!((frame.id, frame.kind), (&b"chat-1"[..], &b"chat"[..]));
             prop_assert_eq!(&frame.payload[..], &payload[..]);
         }
 

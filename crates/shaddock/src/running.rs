@@ -135,37 +135,36 @@ impl Core {
     }
 
     /// Handles one message of a client, here, and gives the body of the answer.
-    fn handle(
+    async fn handle(
         self: &Arc<Core>,
         endpoint: &Served,
-        session: Session,
-        route: Route,
+        session: &Session,
+        route: &Route,
         body: Bytes,
         deadline: Instant,
-    ) -> impl Future<Output = Bytes> + Send + 'static + use<> {
-        let request = Request {
-            server: ServerHandle(self.clone()),
-            route: route.clone(),
-            origin: Origin::Client(session.clone()),
-            body,
-        };
-        let (core, filters, endpoint) = (self.clone(), self.filters.clone(), endpoint.clone());
-        async move {
-            let run = async {
-                let _permit = match &endpoint.together {
-                    Some(together) => together.acquire().await.ok(),
-                    None => None,
-                };
-                through(&filters, &endpoint.run, request).await
+    ) -> Bytes {
+        // Pinned where it is made, for what is handed on by value is in the future around it twice: 15,697 instructions
+        // a request instead of 16,643.
+        let run = std::pin::pin!(async {
+            let _permit = match &endpoint.together {
+                Some(together) => together.acquire().await.ok(),
+                None => None,
             };
-            let answered = core.within(deadline, run).await.and_then(|Reply(body)| {
-                core.app.tables().check(route.as_str(), &body)?;
-                Ok(body)
-            });
-            match answered {
-                Ok(body) => body,
-                Err(fault) => core.fault_body(fault, &route, &session),
-            }
+            let request = Request {
+                server: ServerHandle(self.clone()),
+                route: route.clone(),
+                origin: Origin::Client(session.clone()),
+                body,
+            };
+            through(&self.filters, &endpoint.run, request).await
+        });
+        let answered = self.within(deadline, run).await.and_then(|Reply(body)| {
+            self.app.tables().check(route.as_str(), &body)?;
+            Ok(body)
+        });
+        match answered {
+            Ok(body) => body,
+            Err(fault) => self.fault_body(fault, route, session),
         }
     }
 
@@ -316,10 +315,11 @@ impl Core {
         let lane = (session.frontend().clone(), forward.session);
         let body = payload.slice_ref(forward.body);
         self.metrics.handled.increment(1);
-        let handled = self.handle(&endpoint, session, route, body, answer.deadline());
+        let (core, served) = (self.clone(), endpoint.clone());
         let job = async move {
             if answer.is_awaited() {
-                let body = handled.await;
+                let deadline = answer.deadline();
+                let body = core.handle(&served, &session, &route, body, deadline).await;
                 reply(answer, Ok(body));
             }
         };
@@ -686,17 +686,15 @@ impl Desk for Inbox {
             }
         };
         core.metrics.handled.increment(1);
-        let session = Session::here(record.clone());
-        let handled = core.handle(endpoint, session, route.clone(), message.body, core.deadline());
-        let record = record.clone();
+        let deadline = core.deadline();
+        let (core, served, record) = (core.clone(), endpoint.clone(), record.clone());
+        let is_alone = endpoint.together.is_none();
         let job: Job = Box::pin(async move {
-            let body = handled.await;
+            let session = Session::here(record.clone());
+            let body = core.handle(&served, &session, &route, message.body, deadline).await;
             record.respond(id, &route, &body);
         });
-        match endpoint.together {
-            Some(_) => Taken::Beside(job),
-            None => Taken::InOrder(job),
-        }
+        if is_alone { Taken::InOrder(job) } else { Taken::Beside(job) }
     }
 
     fn confirm(&self, record: &Arc<Record>) -> Job {

@@ -310,9 +310,8 @@ impl Routes {
     }
 
     fn listeners(&self, subject: &str) -> impl Iterator<Item = &Place> {
-        let above = subject
-            .match_indices('.')
-            .filter_map(move |(dot, _)| self.below.get(subject.get(..dot)?));
+        let dots = subject.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
+        let above = dots.filter_map(move |(dot, _)| self.below.get(subject.get(..dot)?));
         self.exactly.get(subject).into_iter().chain(above).flatten()
     }
 }
