@@ -51,6 +51,21 @@ async fn a_silent_client_keeps_nobody_from_being_accepted() {
     assert!(silent.open().now_or_never().is_none(), "it is waited for until the caller has enough");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_holds_little_for_a_client_that_does_not_read() {
+    let (incoming, mut client) = dial().await;
+    client.write_all(&[4]).await.unwrap();
+    let mut wire = incoming.open().await.unwrap();
+    let (chunk, mut sent) = (Bytes::from(vec![0; 16 * 1024]), 0);
+    while wire.unsent() == 0 {
+        assert!(sent < 768 * 1024, "{sent} bytes are in the kernel");
+        wire.send(&chunk);
+        sent += chunk.len();
+        let _ = wire.flush().now_or_never();
+    }
+}
+
 #[tokio::test]
 async fn many_chunks_leave_in_order_and_leave_no_buffer() {
     let (incoming, mut client) = dial().await;
