@@ -72,7 +72,7 @@ pub(crate) struct Options {
     /// What to log, such as info or warn,shaddock=debug [default: $RUST_LOG, shaddock.toml]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
-    /// Threads that do the work [default: one per core]
+    /// Threads that do the work [default: one per core, which the processes of `start --processes` share]
     #[arg(long, global = true, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
     #[command(flatten)]

@@ -8,6 +8,8 @@ pub(crate) mod word;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::Write;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -66,14 +68,19 @@ pub(crate) async fn start(
     let program =
         std::env::current_exe().context("the program can't be found to be started again")?;
     let (news, heard) = mpsc::channel(SAID);
+    let workers = options.workers.unwrap_or_else(|| share(ids.len()));
     // They end with this.
     let mut keepers = JoinSet::new();
     let mut handles = Vec::new();
     for id in ids {
         let server =
             config.server(id).with_context(|| format!("servers.json has no server {id}"))?;
-        let (keeper, handle) =
-            Keeper::new(server.clone(), program.clone(), arguments(options, id), news.clone());
+        let (keeper, handle) = Keeper::new(
+            server.clone(),
+            program.clone(),
+            arguments(options, id, workers),
+            news.clone(),
+        );
         handles.push(handle);
         keepers.spawn(keeper.keep());
     }
@@ -201,8 +208,15 @@ impl Processes {
     }
 }
 
+/// How many threads each of so many processes has, so that together they have one per core. Threads that only wake one
+/// another cost: with one each instead of two, on two cores, an echo over seven processes takes 8 % less CPU.
+fn share(processes: usize) -> NonZeroUsize {
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    NonZeroUsize::new(cores / processes.max(1)).unwrap_or(NonZeroUsize::MIN)
+}
+
 /// What starts one server as this program was started.
-fn arguments(options: &Options, id: &str) -> Vec<OsString> {
+fn arguments(options: &Options, id: &str, workers: NonZeroUsize) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = Vec::new();
     let mut give = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
     if let Some(config) = &options.config {
@@ -220,9 +234,7 @@ fn arguments(options: &Options, id: &str) -> Vec<OsString> {
     if let Some(log) = &options.log {
         give("--log", log.into());
     }
-    if let Some(workers) = options.workers {
-        give("--workers", workers.to_string().into());
-    }
+    give("--workers", workers.to_string().into());
     arguments.extend(["start", "--watched", id].map(OsString::from));
     arguments
 }
