@@ -82,8 +82,8 @@ impl Work {
 
     /// Whether `system` can do it as the others do.
     pub(crate) fn suits(&self, system: System) -> bool {
-        // It has one connector, and holds nothing that could be compared.
-        system != System::Responder || !(self.is_alone || self.name.starts_with("login"))
+        // It holds nothing that could be compared.
+        system != System::Responder || !self.is_alone
     }
 }
 
