@@ -13,6 +13,7 @@ use crate::error::{CallError, CallFailure, CastError, CastFailure};
 use crate::frame::{self, Met, Place, What};
 use crate::ids::{Boot, ClusterName, Peer, ServerId};
 use crate::members::{Line, Member, Members, Meta, State};
+use crate::pick;
 use crate::roster::{Beat, Bye, Greeting};
 use crate::subjects::Subjects;
 
@@ -55,11 +56,12 @@ impl Inner {
         let inner = Inner {
             engine,
             subjects: Subjects::new(&config.cluster, &own),
-            own,
             cluster: config.cluster,
             timings: config.timings,
             queue: config.queue,
-            members: Members::new(),
+            // By its name, so that a run can be repeated, and servers don't draw alike.
+            members: Members::new(pick::hash(own.id.as_str().as_bytes())),
+            own,
             calls: Calls::default(),
             counts: Counts::default(),
             stop: CancellationToken::new(),
@@ -193,6 +195,7 @@ impl Inner {
             frontend: self.frontend,
             leaving,
             well: self.members.well(),
+            load: self.members.load(&self.own.id),
             meta,
             greeting,
         };

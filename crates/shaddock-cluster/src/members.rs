@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::engine::Subject;
 use crate::frame::{Met, Place};
 use crate::ids::{Boot, Kind, Peer, ServerId};
-use crate::pick;
+use crate::pick::{self, Dice};
 
 /// What servers tell about themselves: addresses and whatever else others should know.
 pub type Meta = serde_json::Map<String, serde_json::Value>;
@@ -105,6 +105,39 @@ impl Members {
         in_turn().find(|member| member.state == State::Alive).or_else(|| in_turn().next()).cloned()
     }
 
+    /// How busy a member is, as it said with its last beat: see [`Receive::load`](crate::Receive::load). Nothing, if it says
+    /// nothing.
+    #[must_use]
+    pub fn load(&self, id: &ServerId) -> Option<u64> {
+        self.table().by_id.get(id)?.load
+    }
+
+    /// A member of a kind, rather one with little [load](Members::load): of two that are drawn at random, which may be the
+    /// same one, the less loaded. Suspects are drawn only where there is nobody else.
+    ///
+    /// Loads are old by the time they are compared. With the least loaded of all, whoever is asked between two beats
+    /// would send everybody to one server; so of two servers the less loaded one is chosen three times of four, and of
+    /// many no one more often than twice its share. (M. Mitzenmacher: The Power of Two Choices in Randomized Load
+    /// Balancing, 1996; How Useful Is Old Information?, 2000.)
+    #[must_use]
+    pub fn lighter(&self, kind: &Kind) -> Option<Member> {
+        let table = self.table();
+        let members = table.by_kind.get(kind)?;
+        let is_alive = |member: &&Member| member.state == State::Alive;
+        let mut drawn_from: Vec<&Member> = members.iter().filter(is_alive).collect();
+        if drawn_from.is_empty() {
+            drawn_from = members.iter().collect();
+        }
+        let [one, other] = self.0.dice.throw(drawn_from.len())?.map(|at| drawn_from[at]);
+        let load = |member: &Member| table.by_id.get(&member.id)?.load;
+        let is_other_lighter = match (load(one), load(other)) {
+            (Some(one), Some(other)) => other < one,
+            // Nothing is known that speaks for either.
+            _ => false,
+        };
+        Some(if is_other_lighter { other } else { one }.clone())
+    }
+
     /// A number that grows with every change, to wait on.
     #[must_use]
     pub fn version(&self) -> watch::Receiver<u64> {
@@ -152,6 +185,7 @@ struct Shared {
     table: RwLock<Table>,
     version: watch::Sender<u64>,
     turn: AtomicUsize,
+    dice: Dice,
     /// How many there are, suspects excepted: beats carry it.
     well: AtomicU64,
 }
@@ -167,14 +201,18 @@ struct Table {
 struct TableEntry {
     member: Member,
     line: Arc<Line>,
+    /// No part of the member, for it changes with each beat, and is no news.
+    load: Option<u64>,
 }
 
 impl Members {
-    pub(crate) fn new() -> Members {
+    /// Draws that begin with the same seed are the same.
+    pub(crate) fn new(seed: u64) -> Members {
         Members(Arc::new(Shared {
             table: RwLock::default(),
             version: watch::Sender::new(0),
             turn: AtomicUsize::new(0),
+            dice: Dice::new(seed),
             well: AtomicU64::new(0),
         }))
     }
@@ -198,17 +236,22 @@ impl Members {
     /// forgotten anybody.
     pub(crate) fn put(&self, member: Member, met: Met, subject: impl FnOnce() -> Subject) {
         self.change(|table| {
-            let line = match table.by_id.remove(&member.id) {
-                Some(old) if old.line.boot == member.boot && old.line.met == met => old.line,
-                _ => Arc::new(Line {
-                    to: member.id.clone(),
-                    boot: member.boot,
-                    subject: subject(),
-                    met,
-                    sent: Sent::nothing(met),
-                }),
+            let (line, load) = match table.by_id.remove(&member.id) {
+                Some(old) if old.line.boot == member.boot && old.line.met == met => {
+                    (old.line, old.load)
+                }
+                _ => {
+                    let line = Line {
+                        to: member.id.clone(),
+                        boot: member.boot,
+                        subject: subject(),
+                        met,
+                        sent: Sent::nothing(met),
+                    };
+                    (Arc::new(line), None)
+                }
             };
-            table.by_id.insert(member.id.clone(), TableEntry { member, line });
+            table.by_id.insert(member.id.clone(), TableEntry { member, line, load });
         });
     }
 
@@ -220,6 +263,14 @@ impl Members {
                 *line = Arc::new(Line { to, boot, subject, met, sent: Sent::nothing(met) });
             }
         });
+    }
+
+    /// A member has said how busy it is.
+    pub(crate) fn set_load(&self, id: &ServerId, load: Option<u64>) {
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = table.by_id.get_mut(id) {
+            entry.load = load;
+        }
     }
 
     pub(crate) fn remove(&self, id: &ServerId) -> Option<Member> {

@@ -1,7 +1,9 @@
-//! Key to server: rendezvous hashing, with a hash that is written down.
+//! Key to server: rendezvous hashing, with a hash that is written down. And any two servers, by chance.
 //!
 //! Every server gets a weight for the key, and the greatest wins. When a server goes, only its keys move,
 //! and they spread over all the others; when one comes, it takes its share and nothing else moves.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::members::Member;
 
@@ -43,4 +45,24 @@ pub(crate) fn mix(mut z: u64) -> u64 {
 pub fn rendezvous<'a>(members: &'a [Member], key: &[u8]) -> Option<&'a Member> {
     let key = hash(key);
     members.iter().max_by_key(|member| weight(key, member.hash()))
+}
+
+/// Draws by chance: the numbers of splitmix64, from a seed on.
+#[derive(Debug)]
+pub(crate) struct Dice(AtomicU64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Dice {
+        Dice(AtomicU64::new(seed))
+    }
+
+    /// Two numbers below `count`, which may be the same one. None, if there is none.
+    pub(crate) fn throw(&self, count: usize) -> Option<[usize; 2]> {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let count = u64::from(u32::try_from(count).ok().filter(|count| *count != 0)?);
+        let drawn = mix(self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP));
+        // Each half of its bits is a part of a whole, which `count` is.
+        let part = |bits: u64| usize::try_from((bits * count) >> 32).ok();
+        Some([part(drawn >> 32)?, part(drawn & 0xffff_ffff)?])
+    }
 }

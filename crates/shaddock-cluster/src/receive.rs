@@ -25,6 +25,13 @@ pub trait Receive: Send + Sync + 'static {
     /// A server says something.
     fn cast(&self, from: &Peer, payload: Bytes);
 
+    /// How busy this server is, as a number that others of its kind say of themselves in the same unit. Asked before each
+    /// beat, which tells the others: see [`Members::load`](crate::Members::load). A server that says nothing is
+    /// neither preferred nor avoided.
+    fn load(&self) -> Option<u64> {
+        None
+    }
+
     /// The cluster changed. [`Members`](crate::Members) knows it already.
     fn event(&self, event: Event) {
         let _ = event;

@@ -28,6 +28,9 @@ pub(crate) struct Beat {
     /// How many servers this one believes to be well, itself included.
     #[serde(default)]
     pub(crate) well: u64,
+    /// How busy it is, in its kind's own unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) load: Option<u64>,
     #[serde(default)]
     pub(crate) meta: Arc<Meta>,
     /// For one server alone.
@@ -130,6 +133,7 @@ impl Roster {
             }
         }
         let known = self.members.get(&beat.id);
+        let (id, load) = (beat.id.clone(), beat.load);
         let state = if beat.leaving { State::Leaving } else { State::Alive };
         let peer = Peer { id: beat.id, kind: beat.kind, boot: beat.boot };
         let member = Member::new(peer, beat.frontend, state, beat.meta);
@@ -139,7 +143,7 @@ impl Roster {
         };
         match known {
             None => self.events.push(Event::Joined(member.clone())),
-            Some(known) if known == member => return,
+            Some(known) if known == member => return self.members.set_load(&id, load),
             Some(known) => {
                 if known.state == State::Suspect {
                     self.events.push(Event::Alive(member.clone()));
@@ -150,6 +154,7 @@ impl Roster {
             }
         }
         self.members.put(member, met, subject);
+        self.members.set_load(&id, load);
     }
 
     /// Takes in what another knows of having met us, with a message of its. Says whether the message counts:

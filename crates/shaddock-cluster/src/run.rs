@@ -86,7 +86,7 @@ impl Run {
             roster.beat(beat, now, || subject);
         }
         inner.calls.open();
-        Run {
+        let run = Run {
             _end: End(Arc::clone(&inner)),
             link: inner.engine.link(),
             double: None,
@@ -101,7 +101,14 @@ impl Run {
             ungreeted,
             all_know: Some(all_know),
             down: None,
-        }
+        };
+        run.weigh();
+        run
+    }
+
+    /// Looks how busy this server is, which the others are told from now on.
+    fn weigh(&self) {
+        self.inner.members.set_load(&self.inner.own.id, self.receiver.load());
     }
 
     pub(crate) async fn run(mut self) {
@@ -179,6 +186,7 @@ impl Run {
             None => {}
         }
         if self.next_beat <= now {
+            self.weigh();
             self.inner.announce();
             self.next_beat = now + self.inner.timings.beat;
         }

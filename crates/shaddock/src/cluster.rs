@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use shaddock_cluster::Member;
 use shaddock_protocol::crc32_index;
 
 use crate::channel::push::Pusher;
@@ -53,13 +54,6 @@ impl Cluster {
             return Vec::new();
         };
         let members = self.router.caller().node().members().of_kind(&kind);
-        let endpoint = |member: &shaddock_cluster::Member| {
-            Some(Endpoint {
-                id: member.id.clone(),
-                host: member.meta.get(META_HOST)?.as_str()?.to_owned(),
-                client_port: member.meta.get(META_PORT)?.as_u64()?.try_into().ok()?,
-            })
-        };
         members.iter().filter_map(endpoint).collect()
     }
 
@@ -77,6 +71,62 @@ impl Cluster {
             Some(count) => Ok(endpoints.swap_remove(crc32_index(key, count))),
             None => Err(Fault::internal(format!("no front-end of kind {kind} lives"))),
         }
+    }
+
+    /// How busy a server is, as it said with its last heartbeat, about a second ago at most: see [`Server::load`].
+    /// Nothing, if there is no such server, or it does not say.
+    ///
+    /// [`Server::load`]: crate::Server::load
+    pub fn load(&self, server: &ServerId) -> Option<u64> {
+        self.router.caller().node().members().load(server)
+    }
+
+    /// A server of `kind` that has little to do: of two drawn at random, which may be the same one, the one with the
+    /// smaller [`load`](Cluster::load).
+    ///
+    /// Not the one with the smallest load of all: whoever is asked between two heartbeats would send everybody there.
+    /// So the less loaded of two servers gets three of four, and of many none gets more than twice its share. This is
+    /// "the power of two choices" (M. Mitzenmacher, 1996), which needs no fresher loads than these.
+    ///
+    /// # Errors
+    ///
+    /// If no server of `kind` lives.
+    pub fn server_by_load(&self, kind: &str) -> Result<ServerId> {
+        Ok(self.lighter(kind)?.id)
+    }
+
+    /// The same among front-ends, with where clients reach it.
+    ///
+    /// # Errors
+    ///
+    /// If no front-end of `kind` lives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::{Value, json};
+    /// use shaddock::{Cluster, Result, Server};
+    ///
+    /// /// Which connector a client should use.
+    /// async fn query_entry(cluster: Cluster) -> Result<Value> {
+    ///     let connector = cluster.endpoint_by_load("connector")?;
+    ///     Ok(json!({ "code": 200, "host": connector.host, "port": connector.client_port }))
+    /// }
+    ///
+    /// let gate = Server::frontend("gate").on("gateHandler.queryEntry", query_entry);
+    /// # let _ = gate;
+    /// ```
+    pub fn endpoint_by_load(&self, kind: &str) -> Result<Endpoint> {
+        endpoint(&self.lighter(kind)?)
+            .ok_or_else(|| Fault::internal(format!("no client connects to servers of kind {kind}")))
+    }
+
+    fn lighter(&self, kind: &str) -> Result<Member> {
+        let lighter = kind
+            .parse()
+            .ok()
+            .and_then(|kind: Kind| self.router.caller().node().members().lighter(&kind));
+        lighter.ok_or_else(|| Fault::internal(format!("no server of kind {kind} lives")))
     }
 
     /// Pushes to every session of `uid`, on whichever front-end they are.
@@ -134,6 +184,15 @@ pub struct Broadcast {
     pub with: Map<String, Value>,
     /// Sessions that are not bound to a uid, too.
     pub unbound: bool,
+}
+
+/// Where clients reach a server, if they do.
+fn endpoint(member: &Member) -> Option<Endpoint> {
+    Some(Endpoint {
+        id: member.id.clone(),
+        host: member.meta.get(META_HOST)?.as_str()?.to_owned(),
+        client_port: member.meta.get(META_PORT)?.as_u64()?.try_into().ok()?,
+    })
 }
 
 impl fmt::Debug for Cluster {

@@ -16,6 +16,7 @@ use shaddock_cluster::{Answer, Event, Member, Peer, Receive};
 use shaddock_protocol::{Hello, Incoming, Route};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::app::{AppEvent, AppHandle};
@@ -39,7 +40,7 @@ use crate::session::lane::{Job, Lanes};
 use crate::session::mailbox::Order;
 use crate::session::record::{Frontend, Record};
 use crate::session::{Moved, Session, remote};
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, guarded};
 use crate::telemetry::{Seldom, ServerMetrics};
 
 /// How long a session that could not follow its key waits before it tries again, at first.
@@ -84,6 +85,8 @@ pub(crate) struct Core {
     pub(crate) lanes: Arc<Lanes<(ServerId, SessionId)>>,
     /// One for each server that sends one-way calls here.
     pub(crate) oneways: Arc<Lanes<ServerId>>,
+    /// What is being handled here, or waits for its turn: messages of clients, and calls of other servers.
+    pub(crate) under_way: TaskTracker,
     /// When this run of it began.
     pub(crate) began: Instant,
     /// How long a request may take.
@@ -132,6 +135,19 @@ impl Core {
                 Some(format!("{}: {what}: {missing}", self.kind))
             })
             .collect()
+    }
+
+    /// How busy it is: as the application says, else by its sessions, or by what is under way.
+    pub(crate) fn load(self: &Arc<Core>) -> Option<u64> {
+        let server = ServerHandle(self.clone());
+        if let Some(load) = &self.definition.load {
+            return guarded("load", || load(&server));
+        }
+        let count = match self.frontend {
+            Some(_) => server.session_count(),
+            None => self.under_way.len(),
+        };
+        u64::try_from(count).ok()
     }
 
     /// Handles one message of a client, here, and gives the body of the answer.
@@ -316,7 +332,9 @@ impl Core {
         let body = payload.slice_ref(forward.body);
         self.metrics.handled.increment(1);
         let (core, served) = (self.clone(), endpoint.clone());
+        let under_way = self.under_way.token();
         let job = async move {
+            let _under_way = under_way;
             if answer.is_awaited() {
                 let deadline = answer.deadline();
                 let body = core.handle(&served, &session, &route, body, deadline).await;
@@ -357,11 +375,13 @@ impl Core {
     ) {
         let args = payload.slice_ref(method.args);
         let called = self.call_remote(from, method.service, method.method, args);
+        // What the framework asks of itself makes nobody busy.
+        let under_way = (!method.service.starts_with('@')).then(|| self.under_way.token());
         let core = self.clone();
         let Some(answer) = answer else {
             let work = method.key.map(|_| self.work.under_way());
             let job: Job = Box::pin(async move {
-                let _work = work;
+                let (_work, _under_way) = (work, under_way);
                 if let Err(fault) = core.within(core.deadline(), called).await {
                     tracing::warn!(server = %core.id, %fault, "a one-way call failed");
                 }
@@ -375,6 +395,7 @@ impl Core {
         // A hand-over is about keys, and waits for nothing else.
         let tasks = if method.key.is_some() { &self.work } else { &self.tasks };
         tasks.run("remote", async move {
+            let _under_way = under_way;
             if answer.is_awaited() {
                 let result = core.within(answer.deadline(), called).await;
                 reply(answer, result);
@@ -598,6 +619,10 @@ impl Receive for Inbox {
 
     fn cast(&self, from: &Peer, payload: Bytes) {
         self.receive(from, payload, None);
+    }
+
+    fn load(&self) -> Option<u64> {
+        self.0.load()
     }
 
     fn event(&self, event: Event) {

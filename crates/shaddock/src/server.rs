@@ -60,6 +60,7 @@ pub struct Server {
     pub(crate) on_moved: FxHashMap<String, MovedHook>,
     pub(crate) on_lost_member: Option<LostHook>,
     pub(crate) on_handover: Option<HandoverHook>,
+    pub(crate) load: Option<LoadHook>,
     pub(crate) states: Vec<(TypeId, MakeState)>,
     pub(crate) components: Vec<MakeComponent>,
 }
@@ -68,6 +69,7 @@ pub(crate) type MovedHook =
     Arc<dyn Fn(ServerHandle, Session, Moved) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 pub(crate) type HandoverHook =
     Arc<dyn Fn(ServerHandle) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+pub(crate) type LoadHook = Arc<dyn Fn(&ServerHandle) -> u64 + Send + Sync>;
 pub(crate) type LostHook = Arc<OnLost>;
 pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
 pub(crate) type MakeConnector = Arc<dyn Fn(&Site<'_>) -> Result<Fitted, StartError> + Send + Sync>;
@@ -101,6 +103,7 @@ impl Server {
             on_moved: FxHashMap::default(),
             on_lost_member: None,
             on_handover: None,
+            load: None,
             states: Vec::new(),
             components: Vec::new(),
         }
@@ -338,6 +341,35 @@ impl Server {
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         self.on_handover = Some(Arc::new(move |server| Box::pin(hook(server))));
+        self
+    }
+
+    /// Says how busy a server of this kind is, for those who choose one by its load: see [`Cluster::load`]. Otherwise
+    /// that is the number of sessions on a front-end, and on a back-end the number of messages of clients and calls of
+    /// other servers that are being handled or wait for their turn.
+    ///
+    /// Any unit will do that is the same for all of the kind. It is asked about once a second, on the loop that reads
+    /// what other servers send: it must not block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use shaddock::{Server, ServerHandle};
+    ///
+    /// /// How many play on a server.
+    /// #[derive(Default)]
+    /// struct Players(AtomicU64);
+    ///
+    /// let battle = Server::backend("battle").state(|_| Players::default()).load(|server: &ServerHandle| {
+    ///     server.state::<Players>().map_or(0, |players| players.0.load(Ordering::Relaxed))
+    /// });
+    /// # let _ = battle;
+    /// ```
+    #[must_use]
+    pub fn load(mut self, load: impl Fn(&ServerHandle) -> u64 + Send + Sync + 'static) -> Server {
+        self.load = Some(Arc::new(load));
         self
     }
 

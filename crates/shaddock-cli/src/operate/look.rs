@@ -59,8 +59,10 @@ fn told(error: &OrderError) -> String {
 }
 
 /// The columns of `list`.
-const HEAD: [&str; 10] =
-    ["SERVER", "KIND", "STATE", "SESSIONS", "USERS", "UPTIME", "MEMORY", "PID", "VERSION", "RUN"];
+const HEAD: [&str; 11] = [
+    "SERVER", "KIND", "STATE", "LOAD", "SESSIONS", "USERS", "UPTIME", "MEMORY", "PID", "VERSION",
+    "RUN",
+];
 
 /// `list`: all servers, those too that do not answer.
 pub(super) async fn servers(operator: &Operator, out: &mut impl Write) -> anyhow::Result<bool> {
@@ -78,6 +80,7 @@ pub(super) async fn servers(operator: &Operator, out: &mut impl Write) -> anyhow
         ];
         match answer {
             Ok(status) => row.extend([
+                status.load.map_or(NOTHING.to_owned(), |load| load.to_string()),
                 if member.frontend { status.sessions.to_string() } else { NOTHING.to_owned() },
                 if member.frontend { status.users.to_string() } else { NOTHING.to_owned() },
                 time(status.uptime),
@@ -85,7 +88,7 @@ pub(super) async fn servers(operator: &Operator, out: &mut impl Write) -> anyhow
                 status.pid.to_string(),
                 status.version.clone(),
             ]),
-            Err(_) => row.extend([NOTHING; 6].map(str::to_owned)),
+            Err(_) => row.extend([NOTHING; 7].map(str::to_owned)),
         }
         row.push(member.boot.to_string());
         row

@@ -78,7 +78,10 @@ async fn servers_are_listed_and_shown() {
     let (app, operator) = start().await;
     let _py = enters(&app, "py").await;
     let list = done(&operator, &["list"]).await;
-    assert!(list.starts_with("SERVER       KIND       STATE  SESSIONS  USERS  UPTIME"), "{list}");
+    assert!(
+        list.starts_with("SERVER       KIND       STATE  LOAD  SESSIONS  USERS  UPTIME"),
+        "{list}"
+    );
     assert_eq!(column(&list), ["chat-1", "chat-2", "connector-1"]);
     let row: Vec<_> = list.lines().last().unwrap().split_whitespace().take(5).collect();
     assert_eq!(row, ["connector-1", "connector", "alive", "1", "1"]);
@@ -229,6 +232,6 @@ async fn the_table_of_top_shows_what_happens_each_second() {
     assert!(screen.contains("1 front-ends, 2 back-ends, 2 sessions, 2 users"), "{screen}");
     assert!(screen.contains("q leaves"), "{screen}");
     let row = screen.lines().find(|line| line.contains("connector-1")).unwrap();
-    let cells: Vec<_> = row.trim_matches('"').split_whitespace().take(7).collect();
-    assert_eq!(cells, ["connector-1", "connector", "alive", "2", "2", "0", "2"], "{screen}");
+    let cells: Vec<_> = row.trim_matches('"').split_whitespace().take(8).collect();
+    assert_eq!(cells, ["connector-1", "connector", "alive", "2", "2", "2", "0", "2"], "{screen}");
 }

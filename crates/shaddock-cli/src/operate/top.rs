@@ -19,9 +19,9 @@ use super::look::ask;
 use super::table::{NOTHING, bytes, table};
 use crate::output::say;
 
-const HEAD: [&str; 11] = [
-    "SERVER", "KIND", "STATE", "SESSIONS", "USERS", "CHANNELS", "MSGS/s", "PUSHES/s", "FAULTS",
-    "CALLS", "MEMORY",
+const HEAD: [&str; 12] = [
+    "SERVER", "KIND", "STATE", "LOAD", "SESSIONS", "USERS", "CHANNELS", "MSGS/s", "PUSHES/s",
+    "FAULTS", "CALLS", "MEMORY",
 ];
 
 /// Shows a table until somebody leaves it, or once.
@@ -140,6 +140,7 @@ impl View {
                 false => NOTHING.to_owned(),
             };
             row.extend([
+                status.load.map_or(NOTHING.to_owned(), |load| load.to_string()),
                 of_clients(status.sessions),
                 of_clients(status.users),
                 status.channels.to_string(),
@@ -151,7 +152,7 @@ impl View {
             ]);
             self.samples.insert(run, (self.at, messages, pushes));
         } else {
-            row.extend([NOTHING; 8].map(str::to_owned));
+            row.extend([NOTHING; 9].map(str::to_owned));
         }
         self.rows.push(row);
     }

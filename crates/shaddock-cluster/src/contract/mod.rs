@@ -48,6 +48,7 @@ macro_rules! contract_tests {
             a_call_without_an_answer_is_told_so
             who_joins_knows_and_is_known
             an_id_is_taken_while_its_server_lives
+            how_busy_each_is_is_known_and_no_event
             one_who_leaves_is_gone_at_once
             one_who_crashes_is_found_dead
             clusters_do_not_mix

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::{Heard, Witness, fresh};
 use crate::{CallFailure, Config, Engine, Event, JoinError, Member, Node, ServerId, State};
@@ -164,6 +164,42 @@ pub async fn who_joins_knows_and_is_known(connect: impl AsyncFn() -> Arc<dyn Eng
     second.node.set_staying();
     assert!(matches!(soon(first.event()).await, Event::Changed(member) if member == known));
     assert_eq!(*first.node.members().of_kind(&known.kind), [known]);
+}
+
+/// Loads come with beats, also with the first one, and nobody is told that they have changed. A server that says nothing
+/// has none.
+pub async fn how_busy_each_is_is_known_and_no_event(connect: impl AsyncFn() -> Arc<dyn Engine>) {
+    let cluster = fresh("load");
+    let mut quick = config(&cluster, "first", "a");
+    quick.timings.beat = Duration::from_millis(50);
+    let mut first = Witness::join(connect().await, quick).await.unwrap();
+    let silent = join(&connect, &cluster, "silent", "b").await;
+    first.is_busy_with(3);
+    knows_of_load(&silent, "first", 3).await;
+    knows_of_load(&first, "first", 3).await;
+    let third = join(&connect, &cluster, "third", "b").await;
+    knows_of_load(&third, "first", 3).await;
+    let known = *silent.node.members().version().borrow();
+    first.is_busy_with(5);
+    knows_of_load(&silent, "first", 5).await;
+    assert_eq!(*silent.node.members().version().borrow(), known, "a load is no change");
+    assert_eq!(first.node.members().load(&id("silent")), None);
+    assert_eq!(first.node.members().load(&id("nobody")), None);
+    let events = first.rest().into_iter().map(|heard| match heard {
+        Heard::Event(Event::Joined(member)) => member.id,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(events.collect::<Vec<_>>(), [id("silent"), id("third")]);
+}
+
+async fn knows_of_load(witness: &Witness, of: &str, load: u64) {
+    let members = witness.node.members();
+    let known = async {
+        while members.load(&id(of)) != Some(load) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(known).await;
 }
 
 /// A second server of the same id is refused; after the first has crashed it is let in.

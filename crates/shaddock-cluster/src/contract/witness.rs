@@ -1,6 +1,6 @@
 //! A server for tests: it keeps what it gets until the test asks.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -14,6 +14,7 @@ pub struct Witness {
     /// The node.
     pub node: Node,
     heard: mpsc::Receiver<Heard>,
+    load: Arc<Mutex<Option<u64>>>,
     task: AbortHandle,
 }
 
@@ -28,7 +29,10 @@ pub enum Heard {
     Event(Event),
 }
 
-struct Ear(mpsc::Sender<Heard>);
+struct Ear {
+    tx: mpsc::Sender<Heard>,
+    load: Arc<Mutex<Option<u64>>>,
+}
 
 impl Receive for Ear {
     fn call(&self, from: &Peer, payload: Bytes, answer: Answer) {
@@ -39,6 +43,10 @@ impl Receive for Ear {
         self.hear(Heard::Cast(from.clone(), payload));
     }
 
+    fn load(&self) -> Option<u64> {
+        *self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn event(&self, event: Event) {
         self.hear(Heard::Event(event));
     }
@@ -46,7 +54,7 @@ impl Receive for Ear {
 
 impl Ear {
     fn hear(&self, heard: Heard) {
-        if let Err(mpsc::error::TrySendError::Full(heard)) = self.0.try_send(heard) {
+        if let Err(mpsc::error::TrySendError::Full(heard)) = self.tx.try_send(heard) {
             panic!("more than a test can take: {heard:?}");
         }
     }
@@ -60,14 +68,19 @@ impl Witness {
     /// As [`Node::join`].
     pub async fn join(engine: Arc<dyn Engine>, config: Config) -> Result<Witness, JoinError> {
         let (tx, heard) = mpsc::channel(1 << 20);
+        let load = Arc::new(Mutex::new(None));
+        let ear = Arc::new(Ear { tx, load: load.clone() });
         let mut task = None;
         // Tests own what they spawn through the handle below.
         #[allow(clippy::disallowed_methods)]
-        let node =
-            Node::join(engine, config, Arc::new(Ear(tx)), |run| task = Some(tokio::spawn(run)))
-                .await?;
+        let node = Node::join(engine, config, ear, |run| task = Some(tokio::spawn(run))).await?;
         let task = task.as_ref().map(JoinHandle::abort_handle).expect("who joins has a task");
-        Ok(Witness { node, heard, task })
+        Ok(Witness { node, heard, load, task })
+    }
+
+    /// From now on it says that it has this load; before it says nothing.
+    pub fn is_busy_with(&self, load: u64) {
+        *self.load.lock().unwrap_or_else(PoisonError::into_inner) = Some(load);
     }
 
     /// The next thing received.

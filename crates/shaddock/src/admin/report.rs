@@ -27,6 +27,9 @@ pub struct Status {
     pub sessions: usize,
     /// Uids that sessions here are bound to.
     pub users: usize,
+    /// How busy it is, in its kind's own unit: see [`Server::load`](crate::Server::load).
+    #[serde(default)]
+    pub load: Option<u64>,
     /// Channels that are open.
     pub channels: usize,
     /// Calls of other servers that wait for their answer.

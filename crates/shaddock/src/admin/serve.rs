@@ -132,6 +132,7 @@ fn status(core: &Arc<Core>) -> Status {
         memory: memory().ok().map(|memory| memory.resident),
         sessions: table.map_or(0, |table| table.len()),
         users: table.map_or(0, |table| table.count_uids()),
+        load: core.load(),
         channels: core.channels.count(),
         calls_waiting: ServerHandle(core.clone()).node().stats().waiting,
         counters: core.app.telemetry().counters(&core.id),

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::tables::Tables;
 use super::{App, AppHandle, RouteInfo, Shared, StartError, lock};
@@ -320,6 +321,7 @@ impl Plan {
             lanes: Arc::new(Lanes::new(work.clone(), config.requests.lane)),
             oneways: Arc::new(Lanes::new(tasks.clone(), ONE_WAY_CALLS)),
             work,
+            under_way: TaskTracker::new(),
             began: Instant::now(),
             handover: Handover::default(),
             patience: config.requests.deadline,

@@ -14,6 +14,7 @@ mod sessions;
 mod channels;
 mod groups;
 mod handovers;
+mod loads;
 mod moves;
 mod partitions;
 mod pushes;
