@@ -83,8 +83,8 @@ async fn servers_are_listed_and_shown() {
         "{list}"
     );
     assert_eq!(column(&list), ["chat-1", "chat-2", "connector-1"]);
-    let row: Vec<_> = list.lines().last().unwrap().split_whitespace().take(5).collect();
-    assert_eq!(row, ["connector-1", "connector", "alive", "1", "1"]);
+    let row: Vec<_> = list.lines().last().unwrap().split_whitespace().take(6).collect();
+    assert_eq!(row, ["connector-1", "connector", "alive", "1", "1", "1"]);
     for (what, wanted) in [
         (vec!["show", "servers"], "connector-1"),
         (vec!["show", "connections"], "connector-1"),
