@@ -93,7 +93,7 @@ async fn servers_are_listed_and_shown() {
         (vec!["show", "config", "chat-1"], "\"requests.deadline\": 10.0"),
         (vec!["show", "memory"], "servers of one PID share its memory"),
         (vec!["show", "queues"], "connector-1"),
-        (vec!["top", "--once"], "connector-1  connector  alive         1      1"),
+        (vec!["top", "--once"], "connector-1  connector  alive     1         1      1"),
     ] {
         let said = done(&operator, &what).await;
         assert!(said.contains(wanted), "{what:?}: {said}");
