@@ -46,14 +46,20 @@ async fn keys_spread_and_only_those_of_the_gone_move() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_suspect_keeps_its_keys_but_gets_nothing_else() {
+/// Two chat servers, the second of which can be cut off, and a gate.
+async fn two_and_a_gate() -> (Arc<Memory>, [Witness; 3]) {
     let engine = Memory::new();
     let cut = engine.connect();
     let config = |n| Config::new(format!("chat-server-{n}").parse().unwrap(), kind("chat"));
-    let _first = Witness::join(engine.clone(), config(1)).await.unwrap();
+    let first = Witness::join(engine.clone(), config(1)).await.unwrap();
     let second = Witness::join(cut.clone(), config(2)).await.unwrap();
     let gate = join(&engine, "gate-1", "gate").await;
+    (cut, [first, second, gate])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_keeps_its_keys_but_gets_nothing_else() {
+    let (cut, [_first, second, gate]) = two_and_a_gate().await;
     let before = owners(&gate.node);
     let turns = |node: &Node| [(); 10].map(|()| node.any(&kind("chat")).unwrap().id.to_string());
     assert!(turns(&gate.node).contains(&"chat-server-2".to_owned()));
@@ -109,12 +115,7 @@ async fn the_less_loaded_get_more_and_nobody_gets_all() {
 
 #[tokio::test(start_paused = true)]
 async fn who_says_nothing_of_its_load_gets_its_share_and_a_suspect_nothing() {
-    let engine = Memory::new();
-    let cut = engine.connect();
-    let config = |n| Config::new(format!("chat-server-{n}").parse().unwrap(), kind("chat"));
-    let _first = Witness::join(engine.clone(), config(1)).await.unwrap();
-    let second = Witness::join(cut.clone(), config(2)).await.unwrap();
-    let gate = join(&engine, "gate-1", "gate").await;
+    let (cut, [_first, second, gate]) = two_and_a_gate().await;
     second.is_busy_with(9);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let of_first = shares(&gate.node)["chat-server-1"];
