@@ -418,7 +418,7 @@ impl Core {
             return admin::serve(self.clone(), from.clone(), args).boxed();
         }
         if service == handover::SERVICE {
-            return handover::serve(self.clone(), from.boot, method.to_owned(), args).boxed();
+            return handover::serve(self.clone(), from.boot, method, args);
         }
         let Some(remote) = self.remotes.get().and_then(|remotes| remotes.get(service)).cloned()
         else {
@@ -642,7 +642,7 @@ impl Receive for Inbox {
                 core.on_owners(&member.kind, Cause::Came);
             }
             Event::Changed(member) => {
-                handover::on_changed(core, &member);
+                core.handover.on_changed(&member);
                 core.on_owners(&member.kind, Cause::Handover);
             }
             Event::Left(member) | Event::Died(member) => {

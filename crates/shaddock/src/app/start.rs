@@ -249,11 +249,12 @@ impl Runner {
             server.core.know_owners();
             census::take(&server.core);
         }
+        let together: Vec<_> = servers.iter().map(|server| server.node().peer().boot).collect();
         for server in &servers {
-            handover::arrive(&server.core).await;
+            handover::arrive(&server.core, &together).await;
         }
         let cores: Vec<_> = servers.iter().map(|server| &*server.core).collect();
-        join_all(servers.iter().map(|server| handover::be_known(&server.core, &cores))).await;
+        join_all(servers.iter().map(|server| handover::know(&server.core, &cores))).await;
         for (server, door) in servers.iter().zip(doors) {
             if let Some(door) = door {
                 server.open(door);

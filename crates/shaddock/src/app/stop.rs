@@ -1,5 +1,6 @@
 //! Stopping in order: an application, or one server of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::start::{Runner, Running, RunningServer, Started};
 use super::{StartError, lock};
-use crate::handover;
+use crate::handover::{self, Departure};
 use crate::ids::ServerId;
 
 /// How long leaving the cluster may take even when the deadline has passed.
@@ -124,9 +125,9 @@ impl Runner {
             clean &= server.listening.finish(time.for_servers()).await;
         }
         let together: Vec<_> = all.clone().map(|server| server.node().peer().boot).collect();
-        let has_heirs = back.iter().any(|server| handover::has_heirs(&server.core, &together));
+        let hands_over = back.iter().any(|server| handover::hands_over(&server.core, &together));
         // What back-ends have to hand over needs time, too.
-        let kept = if has_heirs { time.for_servers() / 2 } else { Duration::ZERO };
+        let kept = if hands_over { time.for_servers() / 2 } else { Duration::ZERO };
         let for_clients = || time.for_servers().saturating_sub(kept);
         let grace = app.config().stop.grace.min(for_clients());
         let told = front.iter().filter(|server| server.core.say_that_it_stops(grace));
@@ -136,11 +137,17 @@ impl Runner {
         for server in &front {
             clean &= server.lingering.finish(for_clients()).await;
         }
+        let mut kinds: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for server in &back {
+            kinds.entry(server.core.kind.as_str()).or_default().push(server.core.clone());
+        }
         let most = time.for_servers() * 3 / 4;
-        join_all(back.iter().map(|server| handover::leave(&server.core, &together, most))).await;
+        let departures = kinds.into_values().map(|cores| Departure::begin(cores, most));
+        let departures = join_all(departures).await;
         back.iter().for_each(|server| server.node().set_leaving());
         let half = time.for_servers() / 2;
-        join_all(back.iter().map(|server| handover::be_left(&server.core, &together, half))).await;
+        let departures = departures.into_iter().map(|departure| departure.end(&together, half));
+        join_all(departures).await;
         for server in front.into_iter().chain(back) {
             clean &= server.core.work.idle(time.for_servers()).await;
             clean &= server.core.tasks.finish(time.for_servers()).await;

@@ -21,6 +21,7 @@ struct Known(Mutex<BTreeSet<String>>);
 trait Book {
     async fn adopt(&self, name: String) -> Result<()>;
     async fn owns(&self, name: String) -> Result<bool>;
+    async fn has(&self, name: String) -> Result<bool>;
 }
 
 struct Page(ServerHandle);
@@ -33,6 +34,10 @@ impl Book for Page {
 
     async fn owns(&self, name: String) -> Result<bool> {
         Ok(self.0.owns(&name))
+    }
+
+    async fn has(&self, name: String) -> Result<bool> {
+        Ok(known(&self.0).0.lock().unwrap().contains(&name))
     }
 }
 
@@ -50,14 +55,23 @@ async fn is_known(server: ServerHandle, session: Session) -> Result<bool> {
 
 /// Takes its time on the second server.
 async fn hand_over(server: ServerHandle) -> Result<()> {
+    let is_slow = server.id().as_str() == "chat-2";
+    hand_over_with(server, Duration::from_secs(is_slow.into())).await
+}
+
+async fn hand_over_quickly(server: ServerHandle) -> Result<()> {
+    hand_over_with(server, Duration::ZERO).await
+}
+
+async fn hand_over_with(server: ServerHandle, pause: Duration) -> Result<()> {
     server.state::<Log>().expect("the application has a log").add("handed over");
     let book: Rpc<BookClient> = server.rpc()?;
     let names = known(&server).0.lock().unwrap().clone();
     let gone: Vec<_> = names.into_iter().filter(|name| !server.owns(name)).collect();
     for name in &gone {
         book.on(name)?.adopt(name.clone()).await?;
-        if server.id().as_str() == "chat-2" {
-            sleep(Duration::from_secs(1)).await;
+        if !pause.is_zero() {
+            sleep(pause).await;
         }
     }
     known(&server).0.lock().unwrap().retain(|name| !gone.contains(name));
@@ -70,6 +84,10 @@ async fn follow(server: ServerHandle, session: Session, _: Moved) -> Result<()> 
 
 fn app() -> App {
     app_with(|chat| chat.on_handover(hand_over))
+}
+
+fn quick_app() -> App {
+    app_with(|chat| chat.on_handover(hand_over_quickly))
 }
 
 fn app_with(hook: impl Fn(Server) -> Server) -> App {
@@ -150,23 +168,146 @@ async fn a_server_that_is_stopped_before_it_was_ready_gives_back_what_it_has() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_servers_of_a_kind_keep_what_they_have() {
-    let hub = Memory::new();
+async fn of_servers_that_stop_at_once_the_last_keeps_what_all_had() {
+    let [app, one, two, three] = apart(&Memory::new()).await;
+    write(&app).await;
+    let chats = [one.server("chat-1"), two.server("chat-2"), three.server("chat-3")];
+    let titles = || chats.each_ref().map(|chat| known(chat).0.lock().unwrap().clone());
+    assert!(titles().iter().all(|titles| !titles.is_empty()), "{:?}", titles());
+    assert_eq!(tokio::join!(one.stop(), two.stop(), three.stop()), (true, true, true));
+    let mut left = titles().to_vec();
+    left.retain(|titles| !titles.is_empty());
+    assert_eq!(left, [TITLES.map(str::to_owned).into()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_server_of_a_kind_keeps_what_it_has() {
     let lets_go = async |server: ServerHandle| {
         known(&server).0.lock().unwrap().clear();
         Ok(())
     };
-    let app = || app_with(|chat| chat.on_handover(lets_go));
-    let one = TestApp::start_on(app().only(["chat-1"]), &hub).await;
-    let two = TestApp::start_on(app().only(["chat-2"]), &hub).await;
-    let app = TestApp::start_on(app().only(["connector-1"]), &hub).await;
+    let app = app_with(|chat| chat.on_handover(lets_go));
+    let app = TestApp::start(app.only(["connector-1", "chat-1", "chat-2"])).await;
     let _clients = clients(&app).await;
-    let chats = [one.server("chat-1"), two.server("chat-2")];
+    let chats = ["chat-1", "chat-2"].map(|id| app.server(id));
     let names = || chats.each_ref().map(|chat| known(chat).0.lock().unwrap().clone());
     let before = names();
-    assert!(before.iter().all(|names| !names.is_empty()), "{before:?}");
-    let stopped = tokio::join!(one.stop(), two.stop());
-    assert_eq!((stopped, names()), ((true, true), before));
+    assert!(app.stop().await);
+    assert_eq!(names(), before);
+}
+
+/// Each chat server in an application of its own, and a connector.
+async fn apart(hub: &Memory) -> [TestApp; 4] {
+    let mut all = Vec::new();
+    for server in ["connector-1", "chat-1", "chat-2", "chat-3"] {
+        all.push(TestApp::start_on(quick_app().only([server]), hub).await);
+    }
+    all.try_into().expect("four")
+}
+
+/// What no session brings again.
+const TITLES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+
+async fn write(app: &TestApp) {
+    let book: Rpc<BookClient> = app.server("connector-1").rpc().unwrap();
+    for title in TITLES {
+        book.on(title).unwrap().adopt(title.to_owned()).await.unwrap();
+    }
+}
+
+async fn all_is_written(app: &TestApp) {
+    let book: Rpc<BookClient> = app.server("connector-1").rpc().unwrap();
+    for title in TITLES {
+        assert!(book.on(title).unwrap().has(title.to_owned()).await.unwrap(), "{title}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_stop_at_once_hand_over_one_after_another() {
+    let [app, one, two, _three] = apart(&Memory::new()).await;
+    write(&app).await;
+    assert_eq!(tokio::join!(one.stop(), two.stop()), (true, true));
+    all_is_written(&app).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_all_start_again_at_once_lose_nothing() {
+    let hub = Memory::new();
+    let [app, one, two, three] = apart(&hub).await;
+    write(&app).await;
+    let start_again = async |server: TestApp, id: &str| {
+        assert!(server.stop().await);
+        TestApp::start_on(quick_app().only([id]), &hub).await
+    };
+    let _chats = tokio::join!(
+        start_again(one, "chat-1"),
+        start_again(two, "chat-2"),
+        start_again(three, "chat-3")
+    );
+    all_is_written(&app).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_waits_for_its_turn_stops_at_once() {
+    let hub = Memory::new();
+    let app = TestApp::start_on(app().only(["connector-1", "chat-1"]), &hub).await;
+    let slow = TestApp::start_on(self::app().only(["chat-2"]), &hub).await;
+    let _clients = clients(&app).await;
+    let third = "chat-3".parse().unwrap();
+    let later = async {
+        sleep(Duration::from_millis(10)).await;
+        add(&app, "chat-3").await
+    };
+    tokio::join!(slow.stop(), later, async {
+        sleep(Duration::from_millis(500)).await;
+        assert!(known(&app.server("chat-3")).0.lock().unwrap().is_empty());
+        let stopped = timeout(Duration::from_millis(100), app.app().stop_server(&third)).await;
+        assert!(stopped.expect("though the second hands over for a while yet").unwrap());
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_waits_for_its_turn_works_on() {
+    let hub = Memory::new();
+    let all = ["connector-1", "chat-1", "chat-3"];
+    let app = TestApp::start_on(app().only(all), &hub).await;
+    let slow = TestApp::start_on(self::app().only(["chat-2"]), &hub).await;
+    write(&app).await;
+    let (id, first) = ("chat-1".parse().unwrap(), app.server("chat-1"));
+    let later = async {
+        sleep(Duration::from_millis(10)).await;
+        app.app().stop_server(&id).await
+    };
+    let (_, stopped, ()) = tokio::join!(slow.stop(), later, async {
+        sleep(Duration::from_millis(500)).await;
+        let book: Rpc<BookClient> = app.server("connector-1").rpc().unwrap();
+        let own: Vec<_> = TITLES.into_iter().filter(|title| first.owns(title)).collect();
+        assert!(!own.is_empty());
+        for title in own {
+            let asked = book.on(title).unwrap();
+            assert_eq!(asked.server(), first.id());
+            let has = timeout(Duration::from_millis(10), asked.has(title.to_owned()));
+            assert!(has.await.unwrap().unwrap(), "{title}");
+        }
+    });
+    assert!(stopped.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_turn_of_a_server_that_died_is_taken_over() {
+    let hub = Memory::new();
+    let never = app_with(|chat| chat.on_handover(async |_| std::future::pending().await));
+    let app = TestApp::start_on(quick_app().only(["connector-1", "chat-2"]), &hub).await;
+    let dies = TestApp::start_on(never.only(["connector-2", "chat-1"]), &hub).await;
+    logged(&app);
+    let first = "chat-1".parse().unwrap();
+    let (stopped, ()) = tokio::join!(dies.app().stop_server(&first), async {
+        sleep(Duration::from_millis(100)).await;
+        dies.cut("chat-1");
+        assert!(add(&app, "chat-3").await);
+    });
+    stopped.unwrap();
+    assert_eq!(logged(&app), ["handed over"]);
 }
 
 /// Asks, as soon as the application has started, whether all mean the same owners.

@@ -1,13 +1,15 @@
 //! The whole chat in bad weather, over many seeds: late and lost messages, servers that are cut off, parted or
 //! dead, stopped and added, while people come, talk and go. Afterwards everything is as if nothing had been. Where servers
-//! stop and are added and nothing else is wrong, nothing is lost meanwhile, either.
+//! stop and are added, one by one or several at once, and nothing else is wrong, nothing is lost meanwhile, either.
 //!
 //! `SHADDOCK_SEEDS=5000` runs more seeds than usual, and `SHADDOCK_SEED=17` begins with another one than 0.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use shaddock::ServerHandle;
 use shaddock::testing::client::Client;
 use shaddock::testing::{Chaos, Memory, TestApp, TestClient};
 use tokio::runtime::Builder;
@@ -38,7 +40,12 @@ fn after_cuts_partitions_and_deaths_everybody_is_where_they_should_be() {
 
 #[test]
 fn while_servers_stop_and_are_added_nothing_that_was_accepted_is_lost_or_doubled() {
-    for_seeds(change_of_servers);
+    for_seeds(async |seed| change_of_servers(seed, 1, 1500).await);
+}
+
+#[test]
+fn while_servers_stop_and_are_added_at_once_nothing_that_was_accepted_is_lost_or_doubled() {
+    for_seeds(async |seed| change_of_servers(seed, CHATS.len() - 1, 300).await);
 }
 
 fn for_seeds(scenario: impl AsyncFn(u64)) {
@@ -68,7 +75,7 @@ impl Drop for SaySeed {
 async fn scenario(seed: u64) {
     let mut random = Random(seed);
     let calm = Chaos { delay: Duration::ZERO..Duration::from_millis(20), ..Chaos::default() };
-    let mut town = Town::start(seed, calm.clone()).await;
+    let mut town = Town::start(seed, calm.clone(), &[]).await;
     for _ in 0..40 {
         town.trouble(&mut random);
         for _ in 0..random.below(4) {
@@ -80,35 +87,38 @@ async fn scenario(seed: u64) {
     town.check().await;
 }
 
-/// Every chat server is stopped and added again, one after another, while some talk and others come and go.
-async fn change_of_servers(seed: u64) {
+/// Every chat server is stopped and added again, so many `at_once` that at least one is always there, at most so many
+/// milliseconds after the last time, while some talk and others come and go. The last one has a process of its own.
+async fn change_of_servers(seed: u64, at_once: usize, pause: u64) {
     let mut random = Random(seed);
     let calm = Chaos {
         delay: Duration::ZERO..Duration::from_millis(1 + random.below(60)),
         ..Chaos::default()
     };
-    let mut town = Town::start(seed, calm).await;
+    let [together @ .., apart] = &CHATS;
+    let mut town = Town::start(seed, calm, &[apart]).await;
     for (number, name) in NAMES.into_iter().enumerate() {
         let room = if number < 4 { "lobby" } else { random.of(&ROOMS) };
         assert!(town.come(name, room, random.of(&CONNECTORS)).await);
     }
     town.people.iter_mut().for_each(|person| drop(person.client.pushes()));
-    let Town { app, people, .. } = &town;
-    let pause = Duration::from_millis(random.below(50));
+    let mut process = town.processes.pop().expect("there is one");
+    let Town { app, hub, people, .. } = &town;
+    let thought = Duration::from_millis(random.below(50));
     let talks = people.iter().map(async |person| {
         for line in 0..LINES {
-            sleep(pause).await;
+            sleep(thought).await;
             let content = json!({ "content": format!("{} {line}", person.name), "target": "*" });
             let reply = ask(&person.client, "chat.chatHandler.send", content).await;
             assert_eq!(reply, Some(json!({})), "{} in {}", person.name, person.room);
         }
     });
-    let in_turn = Semaphore::new(1);
-    let changes = CHATS.iter().zip(1..).map(async |(chat, number)| {
+    let permits = Semaphore::new(at_once);
+    let changes = together.iter().zip(1..).map(async |(chat, number)| {
         let mut random = Random(seed + number);
         for _ in 0..2 {
-            sleep(Duration::from_millis(random.below(1500))).await;
-            let _permit = in_turn.acquire().await;
+            sleep(Duration::from_millis(random.below(pause))).await;
+            let _permit = permits.acquire().await;
             let app = app.app();
             let (id, entry) = (chat.parse().unwrap(), app.config().server(chat).unwrap().clone());
             assert!(app.stop_server(&id).await.unwrap(), "{chat} stops in order");
@@ -116,6 +126,17 @@ async fn change_of_servers(seed: u64) {
             app.add_server(entry).await.unwrap();
         }
     });
+    let changes_apart = async {
+        let mut random = Random(seed);
+        for _ in 0..2 {
+            sleep(Duration::from_millis(random.below(pause))).await;
+            let _permit = permits.acquire().await;
+            assert!(process.stop().await, "{apart} stops in order");
+            sleep(Duration::from_millis(random.below(500))).await;
+            process = TestApp::start_on(chat::app(config()).only([*apart]), hub).await;
+        }
+        process
+    };
     let guests = ROOMS.iter().map(async |room| {
         for visit in 0..LINES / 4 {
             let client = app.connect(CONNECTORS[0]).await;
@@ -129,7 +150,9 @@ async fn change_of_servers(seed: u64) {
             sleep(Duration::from_millis(200)).await;
         }
     });
-    tokio::join!(join_all(talks), join_all(changes), join_all(guests));
+    let (_, _, process, _) =
+        tokio::join!(join_all(talks), join_all(changes), changes_apart, join_all(guests));
+    town.processes.push(process);
     sleep(Duration::from_secs(5)).await;
     town.check_all_was_heard();
     town.check().await;
@@ -138,7 +161,9 @@ async fn change_of_servers(seed: u64) {
 /// The chat and those who use it.
 struct Town {
     app: TestApp,
-    hub_weather: std::sync::Arc<Memory>,
+    /// Those of servers that have one of their own.
+    processes: Vec<TestApp>,
+    hub: Arc<Memory>,
     people: Vec<Person>,
     /// Servers that are gone for good.
     dead: BTreeSet<&'static str>,
@@ -154,11 +179,20 @@ struct Person {
 }
 
 impl Town {
-    async fn start(seed: u64, weather: Chaos) -> Town {
+    /// Everything runs in one process, but those that are `apart`.
+    async fn start(seed: u64, weather: Chaos, apart: &[&str]) -> Town {
         let hub = Memory::chaotic(seed, weather);
+        let all = CONNECTORS.iter().chain(&CHATS).chain(&["gate-server-1"]);
+        let together = all.copied().filter(|server| !apart.contains(server));
+        let app = TestApp::start_on(chat::app(config()).only(together), &hub).await;
+        let mut processes = Vec::new();
+        for server in apart {
+            processes.push(TestApp::start_on(chat::app(config()).only([*server]), &hub).await);
+        }
         let town = Town {
-            app: TestApp::start_on(chat::app(config()), &hub).await,
-            hub_weather: hub,
+            app,
+            processes,
+            hub,
             people: Vec::new(),
             dead: BTreeSet::new(),
             changes: JoinSet::new(),
@@ -181,7 +215,7 @@ impl Town {
                 let delay = Duration::ZERO..Duration::from_millis(1 + random.below(300));
                 let loss = [0.0, 0.01, 0.05][random.below(3) as usize];
                 let late = [0.0, 0.02][random.below(2) as usize];
-                self.hub_weather.change(Chaos { delay, loss, late });
+                self.hub.change(Chaos { delay, loss, late });
             }
             9 if random.below(4) == 0 && self.dead.is_empty() => {
                 // Whoever was connected there notices, and is somebody else's guest from then on.
@@ -261,7 +295,7 @@ impl Town {
                 self.app.heal(server);
             }
         }
-        self.hub_weather.change(calm);
+        self.hub.change(calm);
         sleep(Duration::from_secs(90)).await;
         while self.changes.join_next().await.transpose().unwrap().is_some() {}
         for chat in CHATS {
@@ -311,10 +345,15 @@ impl Town {
         }
     }
 
+    fn servers(&self) -> impl Iterator<Item = ServerHandle> {
+        let processes = [&self.app].into_iter().chain(&self.processes);
+        processes.flat_map(|process| process.app().servers())
+    }
+
     /// Who is in which room on which server.
     fn rooms(&self) -> BTreeMap<String, Vec<(String, Vec<String>)>> {
         let mut rooms: BTreeMap<String, Vec<(String, Vec<String>)>> = BTreeMap::new();
-        for server in self.app.app().servers() {
+        for server in self.servers() {
             if self.dead.contains(server.id().as_str()) {
                 continue;
             }
@@ -375,7 +414,7 @@ impl Town {
         }
         sleep(Duration::from_secs(1)).await;
         assert_eq!(self.rooms(), BTreeMap::new());
-        for server in self.app.app().servers() {
+        for server in self.servers() {
             let gone = self.dead.contains(server.id().as_str());
             assert!(gone || server.session_count() == 0, "sessions at {}", server.id());
         }

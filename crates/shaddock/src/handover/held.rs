@@ -1,0 +1,199 @@
+//! What arrives while keys are handed over, and what belongs to others: it waits, or goes on to them.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use shaddock_cluster::{Answer, Boot, Peer};
+
+use crate::error::{Fault, Result};
+use crate::ids::ServerId;
+use crate::rpc::envelope::{self, Ask, Forward, Method, Tell};
+use crate::running::{Core, Inbox, reply};
+
+/// How many messages may wait for a hand-over; more are refused.
+const HELD: usize = 65_536;
+/// How many bytes they may have together.
+const HELD_BYTES: usize = 64 * 1024 * 1024;
+
+/// How many of them go on at once, so that others get their turn, and queues are emptied meanwhile.
+const PORTION: usize = 256;
+/// How often a message is passed on. Who gets it after that handles it: servers may not agree while some are cut off.
+const PASSES: u8 = 4;
+
+/// What becomes of messages that belong to a key.
+#[derive(Default)]
+pub(super) enum Phase {
+    /// They are handled here.
+    #[default]
+    Here,
+    /// They wait, until it is known where.
+    Held(Waiting),
+    /// They go on to the owners of their keys, until all know that this run of a server has arrived. If it is this one,
+    /// it leaves, and they do so to its end.
+    PassedOn(Boot),
+}
+
+/// What waits for the end of a hand-over.
+#[derive(Default)]
+pub(super) struct Waiting {
+    messages: VecDeque<Held>,
+    bytes: usize,
+}
+
+/// Something that arrived.
+pub(super) struct Held {
+    from: Peer,
+    payload: Bytes,
+    answer: Option<Answer>,
+}
+
+impl Inbox {
+    /// Takes a message in: here, later, or on another server.
+    pub(crate) fn receive(&self, from: &Peer, payload: Bytes, answer: Option<Answer>) {
+        if self.0.definition.on_handover.is_none() {
+            return self.dispatch(from, payload, answer);
+        }
+        // Kept while it is dispatched, so that nothing slips in behind the one who holds.
+        let mut phase = self.0.handover.phase();
+        let is_for_all = || {
+            // What is being handled here may ask for more of itself.
+            from.id == self.0.id || !is_keyed(&payload, answer.is_some())
+        };
+        if matches!(*phase, Phase::Here) || is_for_all() {
+            self.dispatch(from, payload, answer);
+        } else {
+            self.place(&mut phase, Held { from: from.clone(), payload, answer });
+        }
+    }
+
+    /// Does with some of those that are held what the phase `after` demands, and with the last of them begins it. Says
+    /// whether it did.
+    pub(super) fn place_held(&self, after: &mut Phase) -> bool {
+        // Kept meanwhile, so that nothing that arrives gets before them.
+        let mut phase = self.0.handover.phase();
+        let Phase::Held(waiting) = &mut *phase else { return true };
+        let is_last = waiting.messages.len() <= PORTION;
+        let portion = waiting.messages.len().min(PORTION);
+        for held in waiting.messages.drain(..portion) {
+            waiting.bytes -= held.payload.len();
+            self.place(after, held);
+        }
+        if is_last {
+            *phase = std::mem::take(after);
+        }
+        is_last
+    }
+
+    /// Does with a message that belongs to a key what this phase demands.
+    fn place(&self, phase: &mut Phase, held: Held) {
+        let core = &self.0;
+        match phase {
+            Phase::Here => self.dispatch(&held.from, held.payload, held.answer),
+            // Dropping the answer tells whoever asked.
+            Phase::Held(all) => {
+                let bytes = all.bytes.saturating_add(held.payload.len());
+                if HELD <= all.messages.len() || HELD_BYTES < bytes {
+                    core.metrics.lane_overflows.increment(1);
+                    if core.seldom.now() {
+                        tracing::warn!(server = %core.id, "too much waits for a hand-over: messages are refused");
+                    }
+                    return;
+                }
+                all.bytes = bytes;
+                all.messages.push_back(held);
+            }
+            Phase::PassedOn(_) => match core.readdress(&held) {
+                Ok(None) => self.dispatch(&held.from, held.payload, held.answer),
+                // It gives the key to this one.
+                Ok(Some((owner, _))) if owner == held.from.id => {
+                    self.dispatch(&held.from, held.payload, held.answer);
+                }
+                Ok(Some((owner, payload))) => core.pass_on(&owner, &payload, held.answer),
+                Err(fault) => match held.answer {
+                    Some(answer) => reply(answer, Err(fault)),
+                    None => {
+                        tracing::warn!(server = %core.id, from = %held.from.id, %fault, "a one-way call was not passed on")
+                    }
+                },
+            },
+        }
+    }
+}
+
+impl Core {
+    /// Which other server is to have a message now, and what to send there.
+    fn readdress(&self, held: &Held) -> Result<Option<(ServerId, Bytes)>> {
+        let other = |owner: ServerId| Some(owner).filter(|owner| *owner != self.id);
+        let of_method = |method: &Method<'_>| {
+            self.router.of_key(&self.kind, method.key.unwrap_or_default()).map(other)
+        };
+        if held.answer.is_none() {
+            let Tell::Remote(method) = envelope::unpack(&held.payload)? else {
+                return Err(Fault::internal("a push belongs to no key"));
+            };
+            let Some(owner) = of_method(&method)? else { return Ok(None) };
+            return Ok(Some((owner, envelope::pack(&Tell::Remote(method.passed_on()))?)));
+        }
+        match envelope::unpack(&held.payload)? {
+            Ask::Forward(forward) => {
+                let session = self.far_session(&held.from.id, &forward)?;
+                let owner = self.router.of_session(&self.kind, &session)?;
+                let Some(owner) = other(owner) else { return Ok(None) };
+                let origin = forward.origin.or(Some(held.from.id.as_str()));
+                let passed = forward.passed.saturating_add(1);
+                let forward = Forward { origin, passed, ..forward };
+                Ok(Some((owner, envelope::pack(&Ask::Forward(forward))?)))
+            }
+            Ask::Remote(method) => {
+                let Some(owner) = of_method(&method)? else { return Ok(None) };
+                Ok(Some((owner, envelope::pack(&Ask::Remote(method.passed_on()))?)))
+            }
+        }
+    }
+
+    /// Sends a message to another server, and the answer back.
+    fn pass_on(&self, owner: &ServerId, payload: &Bytes, answer: Option<Answer>) {
+        let node = self.router.caller().node();
+        let Some(answer) = answer else {
+            if let Err(error) = node.cast(owner, payload) {
+                tracing::warn!(server = %self.id, %error, "a one-way call was not passed on");
+            }
+            return;
+        };
+        let (deadline, under_way) = (answer.deadline(), self.work.under_way());
+        node.call_then(owner, payload, deadline, move |result| {
+            match result {
+                // As it is: it was packed for whoever asked.
+                Ok(packed) => {
+                    if let Err(error) = answer.send(packed) {
+                        tracing::warn!(%error, "an answer was not passed on");
+                    }
+                }
+                Err(error) => reply(answer, Err(error.into())),
+            }
+            drop(under_way);
+        });
+    }
+}
+
+impl Method<'_> {
+    fn passed_on(self) -> Self {
+        Method { passed: self.passed.saturating_add(1), ..self }
+    }
+}
+
+/// Whether a message is for whoever owns a key, and was not passed on too often already.
+fn is_keyed(payload: &[u8], asks: bool) -> bool {
+    let method = match asks {
+        true => match envelope::unpack(payload) {
+            Ok(Ask::Forward(forward)) => return forward.passed < PASSES,
+            Ok(Ask::Remote(method)) => method,
+            Err(_) => return false,
+        },
+        false => match envelope::unpack(payload) {
+            Ok(Tell::Remote(method)) => method,
+            _ => return false,
+        },
+    };
+    method.key.is_some() && method.passed < PASSES
+}
