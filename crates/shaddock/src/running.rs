@@ -113,7 +113,7 @@ impl Core {
             .map(|remote| (remote.name(), remote.make(&server)))
             .collect();
         if let Some(frontend) = &self.frontend {
-            let sessions = crate::session::remote::Sessions(frontend.clone(), self.router.clone());
+            let sessions = crate::session::remote::Sessions(frontend.clone());
             remotes.insert(crate::session::remote::SERVICE, Arc::new(sessions));
             remotes.insert(group::remote::SERVICE, Arc::new(OwnGroups(frontend.clone())));
         }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use shaddock_cluster::Node;
 use tokio::time::{Instant, interval_at, timeout};
 
@@ -253,8 +252,6 @@ impl Runner {
         for server in &servers {
             handover::arrive(&server.core, &together).await;
         }
-        let cores: Vec<_> = servers.iter().map(|server| &*server.core).collect();
-        join_all(servers.iter().map(|server| handover::know(&server.core, &cores))).await;
         for (server, door) in servers.iter().zip(doors) {
             if let Some(door) = door {
                 server.open(door);

@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use shaddock_cluster::Boot;
-use tokio::time::sleep;
 
 use super::mailbox::Order;
 use super::record::Frontend;
 use super::{Change, Unchanged};
 use crate::error::Result;
-use crate::ids::{Kind, ServerId, SessionId, Uid};
-use crate::router::Router;
+use crate::ids::{ServerId, SessionId, Uid};
 use crate::rpc::caller::Caller;
 use crate::rpc::{RemoteService, decode_args, encode_result};
 use crate::tasks::Tasks;
@@ -30,11 +27,6 @@ pub(crate) const CONFIRM: &str = "confirm";
 pub(crate) const ENDED: &str = "ended";
 /// Whether a session has claimed a uid, or is about to: `(SessionId, uid) -> bool`.
 pub(crate) const HOLDS: &str = "holds";
-/// Answered when every session knows whether a run of a server owns keys: `(kind, boot, owns)`.
-pub(crate) const FOLLOWED: &str = "followed";
-
-/// How often to look whether something has come true.
-const GLANCE: Duration = Duration::from_millis(5);
 
 /// Between two tries to tell a front-end something that it must know.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -53,7 +45,7 @@ pub(crate) fn have_confirmed(caller: &Caller, tasks: &Tasks, frontend: ServerId,
 }
 
 /// Does to the sessions here what other servers ask.
-pub(crate) struct Sessions(pub(crate) Arc<Frontend>, pub(crate) Router);
+pub(crate) struct Sessions(pub(crate) Arc<Frontend>);
 
 impl RemoteService for Sessions {
     fn call(
@@ -92,16 +84,6 @@ impl RemoteService for Sessions {
             ENDED => Some(Box::pin(async move {
                 let (members,): (Vec<(SessionId, Uid)>,) = decode_args(&args)?;
                 encode_result(&self.0.table.ended(&members))
-            })),
-            FOLLOWED => Some(Box::pin(async move {
-                let (kind, server, owns): (Kind, Boot, bool) = decode_args(&args)?;
-                // Whoever asks has a deadline.
-                while self.1.has(&kind, server) != owns
-                    || !self.0.have_followed(&kind, GLANCE).await
-                {
-                    sleep(GLANCE).await;
-                }
-                encode_result(&())
             })),
             _ => None,
         }
