@@ -293,16 +293,20 @@ impl Server {
     /// `on_moved` makes sessions follow their keys. So let go of things at the end, when all of them are handed over,
     /// and take those that came already.
     ///
-    /// A server that is added asks the others of its kind one after another, and is ready when all have answered.
+    /// A server that is added asks the others of its kind one after another, and is ready when all have answered. In the
+    /// whole cluster one server of a kind does this, or stops, at a time, with those that stop together with it. The
+    /// next waits: one that is added for ten seconds, one that stops for about a quarter of `deadline`, and works on
+    /// meanwhile. Who does not get its turn in that time, or can't reach the store in which turns are kept, goes on
+    /// without a hand-over, and `on_moved` makes sessions follow their keys.
     ///
     /// What the hook asks others of its kind may wait for a hand-over there. Handlers of two servers that ask each other
     /// for keys, one within the other, may wait for each other until both are given up.
     ///
     /// This is about what has a key: messages of clients, and calls by [`Rpc::of`] and [`Rpc::on`]. One-way calls that
-    /// go straight to a new owner may arrive before earlier ones that the old one passes on. A call of another back-end
-    /// is handled by the old owner if it arrives there when all front-ends know the new one, and that back-end does not. Keys also get other owners when a server dies or comes back from being cut off; then
-    /// there is no hand-over, and `on_moved` alone runs. Front-ends own no keys, and neither do servers that are chosen
-    /// by [`route_with`](Server::route_with): an application that has this hook there does not start.
+    /// go straight to a new owner may arrive before earlier ones that the old one passes on. Keys also get other owners
+    /// when a server dies or comes back from being cut off; then there is no hand-over, and `on_moved` alone runs.
+    /// Front-ends own no keys, and neither do servers that are chosen by [`route_with`](Server::route_with): an
+    /// application that has this hook there does not start.
     ///
     /// # Examples
     ///
