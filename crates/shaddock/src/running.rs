@@ -1,5 +1,9 @@
 //! A running server: what it does with what clients and other servers say.
 
+mod events;
+mod follow;
+mod remotes;
+
 use std::any::TypeId;
 use std::fmt;
 use std::future::Future;
@@ -10,15 +14,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use rustc_hash::FxHashMap;
-use shaddock_cluster::{Answer, Event, Member, Peer, Receive};
+use shaddock_cluster::{Answer, Peer};
 use shaddock_protocol::{Hello, Incoming, Route};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::admin;
 use crate::app::{AppEvent, AppHandle};
 use crate::channel::Channels;
 use crate::channel::push::{Deliver as _, Pusher};
@@ -28,23 +30,21 @@ use crate::error::{Fault, Result};
 use crate::group::{self, remote::OwnGroups};
 use crate::handler::filter::{Filters, through};
 use crate::handler::{Endpoint, Origin, Reply, Request, Run};
-use crate::handover::{self, Handover};
+use crate::handover::Handover;
 use crate::handshake::{self, Greeting};
 use crate::ids::{Kind, ServerId, SessionId};
-use crate::router::{Router, owner};
-use crate::rpc::envelope::{self, Ask, Forward, Method, Tell, To};
+use crate::router::Router;
+use crate::rpc::envelope::{self, Ask, Forward, Tell, To};
 use crate::rpc::{RemoteService, caller};
 use crate::server::{AnyState, Server, ServerHandle};
 use crate::session::connection::{Desk, Taken};
 use crate::session::lane::{Job, Lanes};
-use crate::session::mailbox::Order;
 use crate::session::record::{Frontend, Record};
 use crate::session::{Moved, Session, remote};
 use crate::tasks::{Tasks, guarded};
 use crate::telemetry::{Seldom, ServerMetrics};
 
-/// How long a session that could not follow its key waits before it tries again, at first.
-const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
+pub(crate) use self::follow::Cause;
 
 /// A handler on one server.
 #[derive(Clone)]
@@ -366,138 +366,6 @@ impl Core {
         ))
     }
 
-    fn on_remote(
-        self: &Arc<Core>,
-        from: &Peer,
-        method: &Method<'_>,
-        payload: &Bytes,
-        answer: Option<Answer>,
-    ) {
-        let args = payload.slice_ref(method.args);
-        let called = self.call_remote(from, method.service, method.method, args);
-        // What the framework asks of itself makes nobody busy.
-        let under_way = (!method.service.starts_with('@')).then(|| self.under_way.token());
-        let core = self.clone();
-        let Some(answer) = answer else {
-            let work = method.key.map(|_| self.work.under_way());
-            let job: Job = Box::pin(async move {
-                let (_work, _under_way) = (work, under_way);
-                if let Err(fault) = core.within(core.deadline(), called).await {
-                    tracing::warn!(server = %core.id, %fault, "a one-way call failed");
-                }
-            });
-            if self.oneways.push(from.id.clone(), job).is_err() {
-                self.metrics.lane_overflows.increment(1);
-                tracing::warn!(server = %self.id, from = %from.id, "too many one-way calls wait: one was dropped");
-            }
-            return;
-        };
-        // A hand-over is about keys, and waits for nothing else.
-        let tasks = if method.key.is_some() { &self.work } else { &self.tasks };
-        tasks.run("remote", async move {
-            let _under_way = under_way;
-            if answer.is_awaited() {
-                let result = core.within(answer.deadline(), called).await;
-                reply(answer, result);
-            }
-        });
-    }
-
-    pub(crate) fn call_remote(
-        self: &Arc<Core>,
-        from: &Peer,
-        service: &str,
-        method: &str,
-        args: Bytes,
-    ) -> BoxFuture<'static, Result<Bytes>> {
-        let unknown = || {
-            let fault = Fault::internal(format!("{} has no remote {service}.{method}", self.id));
-            std::future::ready(Err(fault)).boxed()
-        };
-        if service == admin::SERVICE {
-            return admin::serve(self.clone(), from.clone(), args).boxed();
-        }
-        if service == handover::SERVICE {
-            return handover::serve(self.clone(), from.boot, method, args);
-        }
-        let Some(remote) = self.remotes.get().and_then(|remotes| remotes.get(service)).cloned()
-        else {
-            return unknown();
-        };
-        self.metrics.remote_calls.increment(1);
-        // What the framework asks of itself is nobody else's business.
-        if self.remote_filters.is_empty() || service.starts_with('@') {
-            return remote.call(method, args).unwrap_or_else(unknown);
-        }
-        let Ok(route) = format!("{}.{service}.{method}", self.kind).parse() else {
-            return unknown();
-        };
-        let origin = Origin::Server(from.id.clone());
-        let request = Request { server: ServerHandle(self.clone()), route, origin, body: args };
-        let end: Arc<dyn Run> = Arc::new(RemoteEnd(remote));
-        let filters = self.remote_filters.clone();
-        Box::pin(async move { Ok(through(&filters, &end, request).await?.0) })
-    }
-
-    /// Servers of `kind` came or went: keys have other owners now, and the sessions concerned are
-    /// told before anything more is sent by the new ones.
-    pub(crate) fn on_owners(&self, kind: &Kind, cause: Cause<'_>) {
-        let members = self.router.caller().node().members();
-        let follows = self.definition.on_moved.contains_key(kind.as_str());
-        let hands_over = self.router.hands_over(kind);
-        self.router.change_view(kind, |before| {
-            let now = self.owners(kind);
-            let Some(frontend) = &self.frontend else { return now };
-            // Nothing is known of keys there that anybody would have to follow.
-            if !follows && !hands_over {
-                return now;
-            }
-            let runs = |view: &[Member]| view.iter().map(|member| member.boot).collect::<Vec<_>>();
-            let gone = match cause {
-                Cause::Went { member, was_unready } => Some((member, was_unready)),
-                _ => None,
-            };
-            if gone.is_none() && runs(before) == runs(&now) {
-                return now;
-            }
-            // Keys may have been handed over to one that front-ends never knew as their owner.
-            let added = match gone {
-                Some((member, true)) => Some([before, std::slice::from_ref(member)].concat()),
-                _ => None,
-            };
-            let before = added.as_deref().unwrap_or(before);
-            for record in frontend.table.all() {
-                // Without a hook there is something to wait for: see `Connection::poll_lane`.
-                if !follows && record.forwarded() == 0 {
-                    continue;
-                }
-                let Ok(key) = self.router.key(kind, &Session::here(record.clone())) else {
-                    continue;
-                };
-                let Some(to) = owner(&now, &key) else {
-                    continue;
-                };
-                // One that was away, or is another run of itself, is a new owner under an old name.
-                let from = owner(before, &key)
-                    .filter(|from| gone.is_none_or(|(gone, _)| gone.id != from.id));
-                if from.is_some_and(|from| from.id == to.id && from.boot == to.boot) {
-                    continue;
-                }
-                let from = from.map(|from| &from.id).filter(|from| members.get(from).is_some());
-                let moved = Moved {
-                    kind: kind.clone(),
-                    from: from.cloned(),
-                    to: to.id.clone(),
-                    is_handed_over: hands_over && cause == Cause::Handover && from.is_some(),
-                    failures: 0,
-                    _under_way: frontend.begin_following(kind),
-                };
-                record.mailbox.order(Order::Moved(moved));
-            }
-            now
-        });
-    }
-
     /// Tells the clients of a front-end that it stops, if the configuration says how. Says whether it did.
     pub(crate) fn say_that_it_stops(&self, grace: Duration) -> bool {
         let stop = &self.app.config().stop;
@@ -515,62 +383,6 @@ impl Core {
             }
         }
     }
-
-    /// Those who are in the cluster when this server enters it own the keys.
-    pub(crate) fn know_owners(&self) {
-        for kind in self.app.kinds() {
-            self.router.change_view(kind, |_| self.owners(kind));
-        }
-    }
-
-    /// `by` had taken this server for dead. If this is a front-end, the uids of its sessions may have been given
-    /// to others, and its members are out of the channels there. If that is one, it has entered its sessions
-    /// elsewhere, and does so here again where they belong.
-    fn on_forgotten(&self, by: &Member) {
-        self.channels.forget_frontend(&by.id);
-        let follows = self.definition.on_moved.contains_key(by.kind.as_str());
-        let Some(frontend) = &self.frontend else { return };
-        for record in frontend.table.all() {
-            if record.has_claim() {
-                record.mailbox.order(Order::Confirm);
-            }
-            let owner = self.router.of_session(&by.kind, &Session::here(record.clone()));
-            if follows && owner.is_ok_and(|owner| owner == by.id) {
-                let (kind, from, to) = (by.kind.clone(), Some(by.id.clone()), by.id.clone());
-                let _under_way = frontend.begin_following(&by.kind);
-                let moved =
-                    Moved { kind, from, to, is_handed_over: false, failures: 0, _under_way };
-                record.mailbox.order(Order::Moved(moved));
-            }
-        }
-    }
-
-    /// Pushes of `from` to sessions of this front-end got lost.
-    fn on_missed(&self, from: &Peer, casts: u64) {
-        self.metrics.missed.increment(casts);
-        tracing::warn!(server = %self.id, from = %from.id, casts, "messages of another server were lost");
-        if self.app.config().cluster.gaps == config::Gaps::Ignore {
-            return;
-        }
-        for record in self.frontend.iter().flat_map(|frontend| frontend.table.all()) {
-            let server = self.router.of_session(&from.kind, &Session::here(record.clone()));
-            if server.is_ok_and(|server| server == from.id) {
-                record.mailbox.order(Order::Kick(None));
-            }
-        }
-    }
-}
-
-/// Why keys get other owners.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Cause<'a> {
-    /// A server that has not been here.
-    Came,
-    /// This one is not here any more, and has lost what it knew. One that never was ready may have known of what
-    /// others gave it.
-    Went { member: &'a Member, was_unready: bool },
-    /// A server is ready, or is about to go, and what the keys are about was handed over.
-    Handover,
 }
 
 /// A running server as the cluster and the connections see it.
@@ -608,63 +420,6 @@ impl Inbox {
             Err(error) => {
                 tracing::error!(server = %self.0.id, from = %from.id, %error, "an unreadable cast was dropped");
             }
-        }
-    }
-}
-
-impl Receive for Inbox {
-    fn call(&self, from: &Peer, payload: Bytes, answer: Answer) {
-        self.receive(from, payload, Some(answer));
-    }
-
-    fn cast(&self, from: &Peer, payload: Bytes) {
-        self.receive(from, payload, None);
-    }
-
-    fn load(&self) -> Option<u64> {
-        self.0.load()
-    }
-
-    fn event(&self, event: Event) {
-        let core = &self.0;
-        match event {
-            // Whoever looks after servers is none: nobody's keys move, and nobody is told.
-            Event::Joined(member)
-            | Event::Changed(member)
-            | Event::Left(member)
-            | Event::Died(member)
-                if member.kind.as_str() == admin::KIND => {}
-            Event::Joined(member) => {
-                core.handover.meet(&member);
-                // What was handed over here while it was away. It enters those who belong here by itself.
-                core.channels.lose_frontend(&member.id);
-                core.app.saw(&member);
-                core.on_owners(&member.kind, Cause::Came);
-            }
-            Event::Changed(member) => {
-                core.handover.on_changed(&member);
-                core.on_owners(&member.kind, Cause::Handover);
-            }
-            Event::Left(member) | Event::Died(member) => {
-                core.channels.lose_frontend(&member.id);
-                let was_unready = core.handover.forget(member.boot);
-                core.on_owners(&member.kind, Cause::Went { member: &member, was_unready });
-                core.app.missed(&member);
-            }
-            Event::Forgotten { by } => core.on_forgotten(&by),
-            Event::Missed { from, casts } => core.on_missed(&from, casts),
-            Event::LinkLost => tracing::warn!(server = %core.id, "the link to the cluster is down"),
-            Event::LinkBack { after } => {
-                tracing::info!(server = %core.id, ?after, "the link to the cluster is back")
-            }
-            // One that is being stopped, and can't be heard by others any more.
-            Event::Replaced { .. }
-                if !core.app.servers().iter().any(|one| Arc::ptr_eq(&one.0, core)) => {}
-            Event::Replaced { .. } => {
-                tracing::error!(server = %core.id, "another server has taken this one's name: this one is out of the cluster");
-                core.app.stop();
-            }
-            _ => {}
         }
     }
 }
@@ -726,41 +481,8 @@ impl Desk for Inbox {
         Box::pin(record.clone().confirm())
     }
 
-    fn moved(&self, record: &Arc<Record>, mut moved: Moved) -> Job {
-        let (core, record) = (self.0.clone(), record.clone());
-        let hook = core.definition.on_moved.get(moved.kind.as_str()).cloned();
-        let session = Session::here(record.clone());
-        let owner = core.router.of_session(&moved.kind, &session);
-        let (Some(hook), Ok(owner)) = (hook, owner) else {
-            return Box::pin(std::future::ready(()));
-        };
-        // Whoever died meanwhile has nothing to let go of.
-        let members = core.router.caller().node().members();
-        moved.from = moved.from.filter(|from| members.get(from).is_some());
-        // The key may have moved on since: then that is another move, which comes after this one.
-        if owner != moved.to {
-            if moved.from.as_ref() == Some(&owner) {
-                return Box::pin(std::future::ready(()));
-            }
-            moved.to = owner;
-        }
-        Box::pin(async move {
-            let (handle, session) = (ServerHandle(core.clone()), session);
-            let done = async { hook(handle, session.clone(), moved.clone()).await };
-            let Err(fault) = core.within(core.deadline(), done).await else {
-                return;
-            };
-            let pause = FOLLOW_AGAIN * 2_u32.pow(moved.failures.min(5));
-            if core.seldom.now() {
-                tracing::warn!(server = %core.id, session = %session.id(), %fault, ?pause, "sessions do not follow their keys yet");
-            }
-            moved.failures += 1;
-            core.tasks.spawn("follow", async move |stop| {
-                if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-                    record.mailbox.order(Order::Moved(moved));
-                }
-            });
-        })
+    fn moved(&self, record: &Arc<Record>, moved: Moved) -> Job {
+        self.0.follow(record, moved)
     }
 
     fn closed(&self, record: &Arc<Record>) -> Job {
@@ -783,26 +505,6 @@ impl Desk for Inbox {
             record.end().await;
             record.tell(AppEvent::SessionClosed { session });
         })
-    }
-}
-
-/// Where the filters around a remote end.
-struct RemoteEnd(Arc<dyn RemoteService>);
-
-impl Run for RemoteEnd {
-    fn run(&self, request: Request) -> BoxFuture<'static, Result<Reply>> {
-        let method = request.route.method().to_owned();
-        match self.0.clone().call(&method, request.body) {
-            Some(called) => Box::pin(async move { Ok(Reply(called.await?)) }),
-            None => {
-                let fault = Fault::internal(format!("there is no method {}", request.route));
-                Box::pin(std::future::ready(Err(fault)))
-            }
-        }
-    }
-
-    fn check(&self, _server: &ServerHandle) -> Result<(), String> {
-        Ok(())
     }
 }
 
