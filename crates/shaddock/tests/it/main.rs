@@ -14,6 +14,7 @@ mod sessions;
 mod channels;
 mod groups;
 mod handovers;
+mod held;
 mod loads;
 mod moves;
 mod partitions;
