@@ -144,7 +144,10 @@ pub(super) async fn make_known(core: &Core, boots: &[Boot], own: bool, without: 
 pub(super) async fn ask(core: &Core, members: Vec<Member>, method: &str, args: &impl Serialize) {
     let asked = members.iter().map(async |member| {
         let ready = core.router.caller().remote(&member.id, SERVICE, method);
-        if let Err(error) = ready.call::<()>(args).await {
+        // Who has left meanwhile need not know any more.
+        if let Err(error) = ready.call::<()>(args).await
+            && core.member(member.boot).is_some()
+        {
             tracing::warn!(server = %core.id, of = %member.id, %error, "a server may still take others for the owners of keys");
         }
     });

@@ -1,5 +1,6 @@
 //! Several processes: the chat as the README and `deploy/` have it, and groups.
 
+mod changes;
 mod deploy;
 mod groups;
 mod readme;
@@ -135,18 +136,8 @@ impl Place {
     }
 
     /// Waits until it says that it is ready.
-    fn start(&mut self, mut command: Command) {
-        let mut process = command.spawn().unwrap();
-        let out = BufReader::new(process.stdout.take().unwrap());
-        self.processes.push(process);
-        let mut said = Vec::new();
-        for line in out.lines().map(Result::unwrap) {
-            if line.starts_with("ready in ") {
-                return;
-            }
-            said.push(line);
-        }
-        panic!("{command:?} ended: {said:?}");
+    fn start(&mut self, command: Command) {
+        self.processes.push(started(command));
     }
 
     /// Enters as the page does, where the gate says; nothing, if it is not let in.
@@ -188,6 +179,22 @@ impl Place {
         assert_eq!(said, json!({ "msg": "hello", "from": "py", "target": "*" }));
         Some(())
     }
+}
+
+/// A process that has said that it is ready.
+fn started(mut command: Command) -> Child {
+    let mut process = command.spawn().unwrap();
+    let out = BufReader::new(process.stdout.take().unwrap());
+    let mut said = Vec::new();
+    let is_ready = out.lines().map(Result::unwrap).any(|line| {
+        said.push(line);
+        said.last().is_some_and(|line| line.starts_with("ready in "))
+    });
+    if !is_ready {
+        let status = process.wait();
+        panic!("{command:?} ended with {status:?}: {said:?}");
+    }
+    process
 }
 
 /// Asks it to stop, and says whether it did in order.
