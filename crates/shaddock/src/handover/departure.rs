@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use shaddock_cluster::{Boot, Members, State};
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::kin::{Kin, ask, make_known};
@@ -50,17 +50,23 @@ impl Departure {
         if !owns || first.others(&together).is_empty() {
             return;
         }
-        let left = || end.saturating_duration_since(Instant::now());
-        if self.turn.is_none() {
+        let left = end.saturating_duration_since(Instant::now());
+        let (wait_until, give_up) = (Instant::now() + left / 4, Instant::now() + left / 2);
+        while self.turn.is_none() {
             // Where nobody else owns keys, those who are about to are let in first.
             let is_time = |_: &Members| {
                 !first.heirs(&together).is_empty() || first.others(&together).is_empty()
             };
             let members = first.router.caller().node().members();
-            let _ = timeout(left() / 4, members.until(is_time)).await;
-            self.turn = Turn::take(first, Instant::now() + left() / 2).await;
+            let _ = timeout_at(wait_until, members.until(is_time)).await;
+            let Some(turn) = Turn::take(first, give_up).await else { return };
+            if is_time(members) || wait_until <= Instant::now() {
+                self.turn = Some(turn);
+            } else {
+                turn.give_back().await;
+            }
         }
-        if self.turn.is_some() && !first.heirs(&together).is_empty() {
+        if !first.heirs(&together).is_empty() {
             let handed = self.cores.iter().map(|core| {
                 let together = together.clone();
                 let leave = move |kin: &mut Kin| kin.left.extend(together);
