@@ -1,4 +1,4 @@
-//! Entering the cluster: ask who is there, listen, tell them, wait until they know.
+//! Entering the cluster: listen, ask who is there, tell them, wait until they know.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::engine::{Back, BoxFuture, Delivery, Pattern};
+use crate::engine::{Back, BoxFuture, Delivery, Pattern, Subscription};
 use crate::error::JoinError;
 use crate::ids::ServerId;
 use crate::inner::Inner;
@@ -22,11 +22,14 @@ pub(crate) async fn join(
     receiver: Arc<dyn Receive>,
     spawn: impl FnOnce(BoxFuture<'static, ()>),
 ) -> Result<(), JoinError> {
-    let beats = roll_call(inner).await?;
+    // Asked before we listen ourselves: the engine says at once that nobody does.
+    let is_alone = !is_anybody_there(inner).await?;
+    // Before the roll call, so that whoever leaves after it has answered is heard.
+    let feed = inner.engine.subscribe(inner.subjects.patterns(), inner.queue).await?;
+    let beats = if is_alone { FxHashMap::default() } else { roll_call(inner).await? };
     if beats.contains_key(&inner.own.id) {
         return Err(JoinError::Taken { id: inner.own.id.clone() });
     }
-    let feed = inner.engine.subscribe(inner.subjects.patterns(), inner.queue).await?;
     let (known, all_know) = oneshot::channel();
     let run = Run::new(Arc::clone(inner), receiver, feed, beats, known);
     spawn(Box::pin(run.run()));
@@ -36,24 +39,23 @@ pub(crate) async fn join(
     Ok(())
 }
 
+/// Asks who is there, and returns when the first has answered, or time is up.
+async fn is_anybody_there(inner: &Inner) -> Result<bool, JoinError> {
+    let mut answers = ask_who(inner).await?;
+    let first = timeout(inner.timings.roll_call, answers.recv()).await;
+    Ok(matches!(first, Ok(Some(Delivery::Message { .. }))))
+}
+
 /// Asks who is there, and returns when as many answered as there should be, or time is up.
 async fn roll_call(inner: &Inner) -> Result<FxHashMap<ServerId, Beat>, JoinError> {
-    let inbox = &inner.subjects.joining;
-    let patterns = vec![Pattern::Exactly(inbox.clone()), Pattern::Below(inbox.clone())];
-    let mut feed = inner.engine.subscribe(patterns, ROLL_CALL_QUEUE).await?;
-    let who = Who { boot: inner.own.boot, inbox: inbox.to_string() };
-    let who = rmp_serde::to_vec_named(&who).expect("has no map with odd keys");
-    inner.engine.publish(
-        &inner.subjects.who,
-        who.into(),
-        Some(Back { subject: inbox, token: 0 }),
-    )?;
+    let mut answers = ask_who(inner).await?;
     let mut beats: FxHashMap<ServerId, Beat> = FxHashMap::default();
     let mut expected = 1;
     let end = Instant::now() + inner.timings.roll_call;
     while beats.len() < expected {
         // Out of time, out of engine, or nobody there: whoever answered, answered.
-        let Ok(Some(Delivery::Message { payload, .. })) = timeout_at(end, feed.recv()).await else {
+        let Ok(Some(Delivery::Message { payload, .. })) = timeout_at(end, answers.recv()).await
+        else {
             break;
         };
         let Ok(beat) = rmp_serde::from_slice::<Beat>(&payload) else {
@@ -63,4 +65,15 @@ async fn roll_call(inner: &Inner) -> Result<FxHashMap<ServerId, Beat>, JoinError
         beats.insert(beat.id.clone(), beat);
     }
     Ok(beats)
+}
+
+async fn ask_who(inner: &Inner) -> Result<Subscription, JoinError> {
+    let inbox = &inner.subjects.joining;
+    let patterns = vec![Pattern::Exactly(inbox.clone()), Pattern::Below(inbox.clone())];
+    let answers = inner.engine.subscribe(patterns, ROLL_CALL_QUEUE).await?;
+    let who = Who { boot: inner.own.boot, inbox: inbox.to_string() };
+    let who = rmp_serde::to_vec_named(&who).expect("has no map with odd keys");
+    let back = Back { subject: inbox, token: 0 };
+    inner.engine.publish(&inner.subjects.who, who.into(), Some(back))?;
+    Ok(answers)
 }

@@ -59,6 +59,23 @@ async fn servers_that_join_at_once_find_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_leaves_while_another_joins_is_no_member_there() {
+    let engine = Memory::new();
+    let (far, new) = (engine.connect(), engine.connect());
+    let (_a, b, _c) =
+        (join(&engine, "a", "a").await, join(&engine, "b", "a").await, join(&far, "c", "a").await);
+    // The newcomer waits for its answer.
+    far.part_from(&new);
+    let (joined, ()) = tokio::join!(join(&new, "d", "a"), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        b.node.leave().await;
+    });
+    let members = joined.node.members().all();
+    let ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
+    assert_eq!(ids, ["a", "d"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_cut_off_takes_nobody_for_dead() {
     let engine = Memory::new();
     let wire = engine.connect();
