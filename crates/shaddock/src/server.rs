@@ -295,7 +295,7 @@ impl Server {
     ///
     /// A server that is added asks the others of its kind one after another, and is ready when all have answered. In the
     /// whole cluster one server of a kind does this, or stops, at a time, with those that stop together with it. The
-    /// next waits: one that is added for ten seconds, one that stops for about a quarter of `deadline`, and works on
+    /// next waits: one that is added for ten seconds, one that stops for less than a third of `deadline`, and works on
     /// meanwhile. Who does not get its turn in that time, or can't reach the store in which turns are kept, goes on
     /// without a hand-over, and `on_moved` makes sessions follow their keys.
     ///
