@@ -63,15 +63,20 @@ impl Route {
         if Self::MAX < text.len() {
             return Err(RouteError::TooLong { len: text.len() });
         }
-        let mut dots = (0..=u8::MAX).zip(text.bytes()).filter(|(_, byte)| *byte == b'.');
-        let (Some((first, _)), Some((second, _)), None) = (dots.next(), dots.next(), dots.next())
-        else {
+        let wrong = || {
             let parts = text.split('.').filter(|_| !text.is_empty()).count();
-            return Err(RouteError::Parts { parts });
+            RouteError::Parts { parts }
         };
-        if first == 0 || second == first + 1 || usize::from(second) + 1 == text.len() {
+        let (kind, rest) = text.split_once('.').ok_or_else(wrong)?;
+        let (handler, method) = rest.split_once('.').ok_or_else(wrong)?;
+        if method.contains('.') {
+            return Err(wrong());
+        }
+        if kind.is_empty() || handler.is_empty() || method.is_empty() {
             return Err(RouteError::EmptyPart);
         }
+        let first = u8::try_from(kind.len()).expect("is no longer than the route");
+        let second = u8::try_from(kind.len() + 1 + handler.len()).expect("neither is this");
         Ok(Self { text, dots: (first, second) })
     }
 

@@ -165,7 +165,7 @@ fn sessions(frontend: &Frontend, name: &str) -> Vec<SessionReport> {
             session: record.id,
             peer: record.peer,
             uid: identity.uid,
-            settings: identity.settings,
+            settings: identity.settings.read().clone(),
             frames_waiting,
             bytes_waiting,
             forwarded: record.forwarded(),

@@ -7,7 +7,8 @@ use shaddock_cluster::{Answer, Boot, Peer};
 
 use crate::error::{Fault, Result};
 use crate::ids::ServerId;
-use crate::rpc::envelope::{self, Ask, Forward, Method, Tell};
+use crate::rpc::envelope::{self, Ask, Method, Tell};
+use crate::rpc::forward::Forward;
 use crate::running::{Core, Inbox, reply};
 
 /// How many messages may wait for a hand-over; more are refused.
@@ -134,7 +135,7 @@ impl Core {
             let Some(owner) = of_method(&method)? else { return Ok(None) };
             return Ok(Some((owner, envelope::pack(&Tell::Remote(method.passed_on()))?)));
         }
-        match envelope::unpack(&held.payload)? {
+        match Ask::unpack(&held.payload)? {
             Ask::Forward(forward) => {
                 let session = self.far_session(&held.from.id, &forward)?;
                 let owner = self.router.of_session(&self.kind, &session)?;
@@ -142,11 +143,11 @@ impl Core {
                 let origin = forward.origin.or(Some(held.from.id.as_str()));
                 let passed = forward.passed.saturating_add(1);
                 let forward = Forward { origin, passed, ..forward };
-                Ok(Some((owner, envelope::pack(&Ask::Forward(forward))?)))
+                Ok(Some((owner, Ask::Forward(forward).pack()?)))
             }
             Ask::Remote(method) => {
                 let Some(owner) = of_method(&method)? else { return Ok(None) };
-                Ok(Some((owner, envelope::pack(&Ask::Remote(method.passed_on()))?)))
+                Ok(Some((owner, Ask::Remote(method.passed_on()).pack()?)))
             }
         }
     }
@@ -185,7 +186,7 @@ impl Method<'_> {
 /// Whether a message is for whoever owns a key, and was not passed on too often already.
 fn is_keyed(payload: &[u8], asks: bool) -> bool {
     let method = match asks {
-        true => match envelope::unpack(payload) {
+        true => match Ask::unpack(payload) {
             Ok(Ask::Forward(forward)) => return forward.passed < PASSES,
             Ok(Ask::Remote(method)) => method,
             Err(_) => return false,

@@ -138,8 +138,7 @@ impl Ready<'_> {
         args: &impl Serialize,
     ) -> Result<T, RpcError> {
         let args = envelope::pack(args).map_err(|error| self.codec(error))?;
-        let packed =
-            envelope::pack(&Ask::Remote(self.method(&args))).map_err(|error| self.codec(error))?;
+        let packed = Ask::Remote(self.method(&args)).pack().map_err(|error| self.codec(error))?;
         let deadline = self.caller.deadline();
         let answer =
             self.caller.node.call(self.server, &packed, deadline).await.map_err(|source| {
@@ -161,8 +160,7 @@ impl Ready<'_> {
         then: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), RpcError> {
         let args = envelope::pack(args).map_err(|error| self.codec(error))?;
-        let packed =
-            envelope::pack(&Ask::Remote(self.method(&args))).map_err(|error| self.codec(error))?;
+        let packed = Ask::Remote(self.method(&args)).pack().map_err(|error| self.codec(error))?;
         self.caller.node.call_then(self.server, &packed, self.caller.deadline(), move |answer| {
             let result = answer.ok().and_then(|answer| envelope::unpack_answer(answer).ok());
             if let Some(result) = result.and_then(|result| envelope::unpack(&result).ok()) {

@@ -1,25 +1,49 @@
 //! The inner wire: what servers say to one another, inside the cluster's calls and casts.
 //!
 //! MessagePack with field names, so that servers of two versions can talk: a reader skips what it
-//! does not know. Clients' bodies stay the JSON bytes they are.
-
-use std::net::SocketAddr;
+//! does not know. Clients' bodies stay the JSON bytes they are. What is sent most is in `forward.rs`.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use super::forward::{self, Forward};
 use crate::error::Fault;
 use crate::ids::{SessionId, is_zero};
 
 /// What is answered.
-#[derive(Serialize, Deserialize, Debug)]
+#[derive(Debug)]
 pub(crate) enum Ask<'a> {
     /// A client's message, for a handler here. Notifies are acknowledged too.
-    #[serde(rename = "f", borrow)]
     Forward(Forward<'a>),
     /// A method of a remote.
-    #[serde(rename = "r", borrow)]
     Remote(Method<'a>),
+}
+
+impl<'a> Ask<'a> {
+    /// Writes it.
+    pub(crate) fn pack(&self) -> Result<Bytes, rmp_serde::encode::Error> {
+        match self {
+            Ask::Forward(forward) => Ok(forward.pack()),
+            Ask::Remote(method) => pack(method),
+        }
+    }
+
+    /// Reads it; what it borrows stays in `bytes`.
+    pub(crate) fn unpack(bytes: &'a [u8]) -> Result<Ask<'a>, Unreadable> {
+        if bytes.first() == Some(&forward::MARK) {
+            return Forward::unpack(bytes).map(Ask::Forward).ok_or(Unreadable::Forward);
+        }
+        Ok(Ask::Remote(unpack(bytes)?))
+    }
+}
+
+/// Why a question was not understood.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("a client's message is cut short, or has no text where it should")]
+    Forward,
+    #[error(transparent)]
+    Method(#[from] rmp_serde::decode::Error),
 }
 
 /// What is not answered.
@@ -31,29 +55,6 @@ pub(crate) enum Tell<'a> {
     /// A method of a remote, one way.
     #[serde(rename = "r", borrow)]
     Remote(Method<'a>),
-}
-
-#[derive(Serialize, Deserialize, Debug)]
-pub(crate) struct Forward<'a> {
-    #[serde(rename = "s")]
-    pub(crate) session: SessionId,
-    #[serde(rename = "a")]
-    pub(crate) peer: SocketAddr,
-    /// A packed `Identity`.
-    #[serde(rename = "i", borrow, with = "serde_bytes")]
-    pub(crate) identity: &'a [u8],
-    #[serde(rename = "r", borrow)]
-    pub(crate) route: &'a str,
-    #[serde(rename = "n", default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) notify: bool,
-    /// The front-end of the session, where another server passed this on.
-    #[serde(rename = "o", borrow, default, skip_serializing_if = "Option::is_none")]
-    pub(crate) origin: Option<&'a str>,
-    /// How often that was.
-    #[serde(rename = "p", default, skip_serializing_if = "is_zero")]
-    pub(crate) passed: u8,
-    #[serde(rename = "b", borrow, with = "serde_bytes")]
-    pub(crate) body: &'a [u8],
 }
 
 #[derive(Serialize, Deserialize, Debug)]
@@ -120,14 +121,7 @@ pub(crate) fn unpack_sessions(packed: &[u8]) -> impl Iterator<Item = SessionId> 
 
 /// Writes a value with field names.
 pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Bytes, rmp_serde::encode::Error> {
-    pack_into(Vec::new(), value)
-}
-
-/// Writes it into a buffer that has room for about as much.
-pub(crate) fn pack_into<T: Serialize>(
-    mut buffer: Vec<u8>,
-    value: &T,
-) -> Result<Bytes, rmp_serde::encode::Error> {
+    let mut buffer = Vec::new();
     rmp_serde::encode::write_named(&mut buffer, value)?;
     Ok(buffer.into())
 }
@@ -168,24 +162,6 @@ pub(crate) fn unpack_answer(mut packed: Bytes) -> Result<Bytes, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_forward_is_read_without_copying_its_body() {
-        let ask = Ask::Forward(Forward {
-            session: SessionId(7),
-            peer: "127.0.0.1:9".parse().unwrap(),
-            identity: b"i",
-            route: "chat.chatHandler.send",
-            notify: false,
-            origin: None,
-            passed: 0,
-            body: b"{}",
-        });
-        let packed = pack(&ask).unwrap();
-        let Ask::Forward(forward) = unpack(&packed).unwrap() else { panic!("not a forward") };
-        assert_eq!((forward.session, forward.route), (SessionId(7), "chat.chatHandler.send"));
-        assert_eq!(packed.slice_ref(forward.body), "{}");
-    }
 
     #[test]
     fn an_answer_keeps_its_fault() {

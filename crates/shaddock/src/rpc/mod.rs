@@ -5,6 +5,7 @@
 pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod envelope;
+pub(crate) mod forward;
 pub(crate) mod service;
 
 pub use bytes::Bytes;

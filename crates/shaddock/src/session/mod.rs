@@ -7,6 +7,7 @@ pub(crate) mod lane;
 pub(crate) mod mailbox;
 pub(crate) mod record;
 pub(crate) mod remote;
+pub(crate) mod settings;
 pub(crate) mod table;
 
 use std::fmt;
@@ -20,9 +21,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::channel::push::Pusher;
 use crate::error::{Fault, Result};
-use crate::ids::{Member, ServerId, SessionId, Uid, is_zero};
+use crate::ids::{Member, ServerId, SessionId, Uid};
 use crate::rpc::caller::{Caller, RpcError};
 use record::Record;
+use settings::Settings;
 
 /// One client connection. The same on the front-end that holds it and on back-ends.
 ///
@@ -51,14 +53,11 @@ struct Far {
 }
 
 /// Who a session is: what travels with each of its messages.
-#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Identity {
-    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub(crate) uid: Option<Uid>,
-    #[serde(rename = "s", default, skip_serializing_if = "Map::is_empty")]
-    pub(crate) settings: Map<String, Value>,
+    pub(crate) settings: Settings,
     /// The fencing token of its claim on the uid; 0 without one.
-    #[serde(rename = "r", default, skip_serializing_if = "is_zero")]
     pub(crate) revision: u64,
 }
 
@@ -215,7 +214,7 @@ impl Session {
     ///
     /// A fault with code 500 if it was never set, or is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        self.identity(|identity| match identity.settings.get(name) {
+        self.identity(|identity| match identity.settings.read().get(name) {
             Some(value) => T::deserialize(value)
                 .map_err(|error| Fault::internal(format!("the session's `{name}`: {error}"))),
             None => Err(Fault::new(500, format!("the session has no `{name}`"))),
@@ -349,7 +348,7 @@ impl Session {
         let copy = matches!(self.0, Place::Far(_)).then(|| (set.clone(), remove.clone()));
         self.change(Change::Update { set, remove }).await?;
         if let (Place::Far(far), Some((set, remove))) = (&self.0, copy) {
-            far.lock().update(set, &remove);
+            far.lock().settings.update(set, &remove);
         }
         Ok(())
     }
@@ -382,15 +381,6 @@ impl Session {
 
 fn unbound() -> Fault {
     Fault::new(500, "the session is not bound to a uid")
-}
-
-impl Identity {
-    fn update(&mut self, set: Map<String, Value>, remove: &[String]) {
-        self.settings.extend(set);
-        for name in remove {
-            self.settings.shift_remove(name);
-        }
-    }
 }
 
 impl Far {

@@ -84,7 +84,9 @@ impl Deliver for Frontend {
                 for record in self.table.all() {
                     let wanted = record.identity(|Identity { uid, settings, .. }| {
                         (*unbound || uid.is_some())
-                            && with.iter().all(|(name, value)| settings.get(name) == Some(value))
+                            && with
+                                .iter()
+                                .all(|(name, value)| settings.read().get(name) == Some(value))
                     });
                     if wanted {
                         deliver(&record);
@@ -118,8 +120,6 @@ pub(super) struct State {
     pub(super) claim: Option<Claim>,
     /// The uid that is being claimed right now.
     pub(super) claiming: Option<Uid>,
-    /// The identity as it travels, until it changes.
-    packed: Option<Bytes>,
     pub(super) ended: bool,
 }
 
@@ -145,17 +145,6 @@ impl Record {
 
     pub(crate) fn identity<R>(&self, read: impl FnOnce(&Identity) -> R) -> R {
         read(&self.lock().identity)
-    }
-
-    /// The identity as it travels with each message; encoded again only when it has changed.
-    pub(crate) fn packed_identity(&self) -> Bytes {
-        let mut state = self.lock();
-        if let Some(packed) = &state.packed {
-            return packed.clone();
-        }
-        let packed = crate::rpc::envelope::pack(&state.identity).unwrap_or_default();
-        state.packed = Some(packed.clone());
-        packed
     }
 
     /// How the client is spoken to, known from the handshake on.
@@ -222,8 +211,7 @@ impl Record {
                 if state.ended {
                     return Err(Unchanged::Closed);
                 }
-                state.identity.update(set, &remove);
-                state.packed = None;
+                state.identity.settings.update(set, &remove);
             }
             Change::Kick { reason } => {
                 self.mailbox.order(Order::Kick(reason));
@@ -332,7 +320,6 @@ impl State {
     pub(super) fn hold(&mut self, claim: Option<Claim>) {
         self.identity.revision = claim.as_ref().map_or(0, |claim| claim.revision);
         self.claim = claim;
-        self.packed = None;
     }
 }
 
