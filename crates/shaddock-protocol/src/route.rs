@@ -63,20 +63,23 @@ impl Route {
         if Self::MAX < text.len() {
             return Err(RouteError::TooLong { len: text.len() });
         }
-        let wrong = || {
-            let parts = text.split('.').filter(|_| !text.is_empty()).count();
-            RouteError::Parts { parts }
-        };
-        let (kind, rest) = text.split_once('.').ok_or_else(wrong)?;
-        let (handler, method) = rest.split_once('.').ok_or_else(wrong)?;
-        if method.contains('.') {
-            return Err(wrong());
+        let mut dots = [0; 2];
+        let mut parts = usize::from(!text.is_empty());
+        for (byte, at) in text.bytes().zip(0_u8..) {
+            if byte == b'.' {
+                if let Some(dot) = dots.get_mut(parts - 1) {
+                    *dot = at;
+                }
+                parts += 1;
+            }
         }
-        if kind.is_empty() || handler.is_empty() || method.is_empty() {
+        if parts != 3 {
+            return Err(RouteError::Parts { parts });
+        }
+        let [first, second] = dots;
+        if first == 0 || second == first + 1 || usize::from(second) + 1 == text.len() {
             return Err(RouteError::EmptyPart);
         }
-        let first = u8::try_from(kind.len()).expect("is no longer than the route");
-        let second = u8::try_from(kind.len() + 1 + handler.len()).expect("neither is this");
         Ok(Self { text, dots: (first, second) })
     }
 
@@ -161,5 +164,28 @@ impl Serialize for Route {
 impl<'de> Deserialize<'de> for Route {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_has_three_parts_with_something_in_each() {
+        let parts = |text: &str| match text.parse::<Route>() {
+            Ok(route) => Ok([route.kind(), route.handler(), route.method()].map(str::to_owned)),
+            Err(error) => Err(error),
+        };
+        assert_eq!(parts("chat.a.b"), Ok(["chat", "a", "b"].map(str::to_owned)));
+        for (text, found) in [("", 0), ("chat", 1), ("chat.a", 2), ("a.b.c.d", 4), ("...", 4)] {
+            assert_eq!(parts(text), Err(RouteError::Parts { parts: found }), "{text}");
+        }
+        for text in ["..", ".a.b", "a..b", "a.b."] {
+            assert_eq!(parts(text), Err(RouteError::EmptyPart), "{text}");
+        }
+        let longest = format!("a.b.{}", "c".repeat(Route::MAX - 4));
+        assert!(parts(&longest).is_ok());
+        assert_eq!(parts(&format!("{longest}c")), Err(RouteError::TooLong { len: Route::MAX + 1 }));
     }
 }
