@@ -54,6 +54,8 @@ const MEMORY_CAPACITY: usize = 64 * 1024;
 pub(super) struct Plan {
     pub(super) app: AppHandle,
     pub(super) engine: Arc<dyn Engine>,
+    /// Whether somebody said how servers reach each other.
+    has_cluster: bool,
     rules: Arc<Rules>,
     definitions: Vec<Arc<Server>>,
     filters: Vec<Arc<dyn Around>>,
@@ -205,6 +207,7 @@ impl App {
         for cron in &self.config.crons {
             check_cron(cron, &self.servers)?;
         }
+        let has_cluster = self.engine.is_some();
         let engine = self.engine.unwrap_or_else(|| Memory::new());
         let tasks = Tasks::root();
         let app = AppHandle(Arc::new(Shared {
@@ -229,6 +232,7 @@ impl App {
         Ok(Plan {
             app,
             engine,
+            has_cluster,
             rules: Arc::new(rules),
             definitions: self.servers.into_iter().map(Arc::new).collect(),
             filters: self.filters,
@@ -351,6 +355,21 @@ impl Plan {
     /// Whether there are servers that run elsewhere.
     fn is_part(&self) -> bool {
         self.entries.len() < self.app.config().servers.len()
+    }
+
+    /// What to say of the servers that those of this process can't reach, if there are any.
+    pub(super) fn out_of_reach(&self, place: &Place) -> Option<String> {
+        let own = |id: &str| self.entries.iter().any(|entry| entry.id == id);
+        let all = &self.app.config().servers;
+        let others: Vec<&str> =
+            all.iter().map(|server| server.id.as_str()).filter(|id| !own(id)).collect();
+        let is_alone = !self.has_cluster && matches!(place, Place::Sockets);
+        (is_alone && !others.is_empty()).then(|| {
+            format!(
+                "there is no way to {}: servers in several processes need a broker (`--cluster URL`, or `urls` in [cluster] of shaddock.toml)",
+                others.join(", "),
+            )
+        })
     }
 
     /// Whether an entry that was not in servers.json at the start can be run.

@@ -85,7 +85,7 @@ impl App {
     async fn start_at(self, place: Place) -> Result<Running, StartError> {
         let begun = Instant::now();
         let plan = self.plan(place.clock())?;
-        for warning in &plan.app.config().warnings {
+        for warning in plan.app.config().warnings.iter().chain(&plan.out_of_reach(&place)) {
             tracing::warn!("{warning}");
         }
         let runner = Arc::new(Runner {

@@ -1,16 +1,34 @@
 //! What keeps an application from starting, in sentences for whoever starts it.
 
+use std::io;
+use std::sync::{Arc, Mutex};
+
 use serde_json::json;
 #[cfg(feature = "tls")]
 use shaddock::Fault;
 use shaddock::config::{Config, Overrides};
 use shaddock::testing::{self, TestApp};
 use shaddock::{App, Result, Rpc, Server, State};
+use shaddock_cluster::memory::Memory;
 
 use crate::lines::Lines;
 use crate::remotes::{Work, WorkClient, Worker};
 
 struct Missing;
+
+/// What was said to whoever looks after an application.
+#[derive(Default)]
+struct Log(Mutex<Vec<u8>>);
+
+impl io::Write for &Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 async fn handler() -> Result<()> {
     Ok(())
@@ -194,6 +212,27 @@ async fn only_servers_of_the_configuration_can_be_chosen() {
     let servers: Vec<_> =
         app.app().servers().iter().map(|server| server.id().to_string()).collect();
     assert_eq!(servers, ["connector-2"]);
+}
+
+#[tokio::test]
+async fn servers_that_no_broker_leads_to_are_named() {
+    let said = |app: App| async {
+        let log = Arc::new(Log::default());
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        app.start().await.unwrap().stop().await;
+        drop(guard);
+        String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+    };
+    let app = || testing::app(&[], &["chat*3"]).server(Server::backend("chat"));
+    let warning = "there is no way to chat-1, chat-3: servers in several processes need a broker";
+    let alone = said(app().only(["chat-2"])).await;
+    assert!(alone.contains(warning), "{alone}");
+    for reaching in [app(), app().only(["chat-2"]).engine(Memory::new())] {
+        let text = said(reaching).await;
+        assert!(text.contains("started") && !text.contains("there is no way"), "{text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
