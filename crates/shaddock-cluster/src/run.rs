@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Duration, Instant};
@@ -52,6 +53,15 @@ struct Sender {
     place: Place,
     /// The number that its next cast should have.
     next: u64,
+}
+
+/// Why the loop looks up from the messages.
+enum Turn {
+    Stop,
+    Link(Link),
+    Time,
+    /// A call must end before the next look at the clock.
+    Sooner,
 }
 
 impl Sender {
@@ -113,20 +123,31 @@ impl Run {
 
     pub(crate) async fn run(mut self) {
         let (inner, mut link) = (self.inner.clone(), self.link.clone());
-        let mut sleep = std::pin::pin!(tokio::time::sleep_until(self.wake_at()));
         self.settle();
         loop {
             let wake_at = self.wake_at();
-            if sleep.deadline() != wake_at {
-                sleep.as_mut().reset(wake_at);
-            }
-            // Every branch is cancel-safe. Messages come last, so that a flood of them delays no beat.
+            // Every branch is cancel-safe.
+            let turn = async {
+                tokio::select! {
+                    biased;
+                    () = inner.stop.cancelled() => Turn::Stop,
+                    Ok(()) = link.changed() => Turn::Link(*link.borrow_and_update()),
+                    () = tokio::time::sleep_until(wake_at) => Turn::Time,
+                    () = inner.calls.sooner.notified() => Turn::Sooner,
+                }
+            };
+            // Looked at when it has been woken, and not for each message that arrives: 800 instructions less for a
+            // request that is sent on.
+            let mut turns = FuturesUnordered::from_iter([turn]);
+            // Messages come last, so that a flood of them delays no beat.
             tokio::select! {
                 biased;
-                () = inner.stop.cancelled() => break,
-                Ok(()) = link.changed() => self.on_link(*link.borrow_and_update()),
-                () = sleep.as_mut() => self.on_time(),
-                () = inner.calls.sooner.notified() => {}
+                Some(turn) = turns.next() => match turn {
+                    Turn::Stop => break,
+                    Turn::Link(link) => self.on_link(link),
+                    Turn::Time => self.on_time(),
+                    Turn::Sooner => {}
+                },
                 () = self.hear() => {
                     tracing::error!(server = %inner.own.id, "the engine ended the subscription");
                     break;
@@ -220,7 +241,7 @@ impl Run {
             Delivery::NobodyThere { token } => return self.on_nobody(token),
         };
         let understood = match self.inner.subjects.of(&subject) {
-            Heard::Frame => self.on_frame(&payload, now),
+            Heard::Frame => self.on_frame(payload, now),
             Heard::Beat => read(&payload).map(|beat| self.on_beat(beat, now)),
             Heard::Greeting => read(&payload).map(|beat| self.on_greeting(beat, now)),
             Heard::Bye => read(&payload).map(|bye| self.roster.bye(&bye)),
@@ -233,8 +254,8 @@ impl Run {
         }
     }
 
-    fn on_frame(&mut self, bytes: &Bytes, now: Instant) -> Option<()> {
-        let Frame { what, from, to, place, id, kind, payload } = frame::decode(bytes).ok()?;
+    fn on_frame(&mut self, mut bytes: Bytes, now: Instant) -> Option<()> {
+        let Frame { what, from, to, place, id, kind, head } = frame::decode(&bytes).ok()?;
         let inner = &self.inner;
         let for_us = to == inner.own.boot;
         if let What::Answer { number, status } = what {
@@ -244,6 +265,8 @@ impl Run {
             }
             // Without a waiting call the answer came too late, which is no fault.
             if let Some(waiting) = for_us.then(|| inner.calls.take(number)).flatten() {
+                bytes.advance(head);
+                let payload = bytes;
                 waiting.end(match status {
                     Status::Answered => Ok(payload),
                     Status::Refused => {
@@ -282,6 +305,9 @@ impl Run {
             }
             return Some(());
         }
+        // Not sliced, for what has one owner needs no count of them.
+        bytes.advance(head);
+        let payload = bytes;
         match what {
             What::Call { number, left } => {
                 let deadline = now + Duration::from_millis(left.into());

@@ -98,7 +98,8 @@ pub struct Incoming {
     pub id: Option<NonZeroU32>,
     /// For which handler.
     pub route: Route,
-    /// JSON text; `{}` where the client sent none, or none that can be read.
+    /// JSON text, for all that is known: [`text::read`](crate::text::read) finds out, for whoever handles it parses it
+    /// anyway.
     ///
     /// It may be a slice of a chunk that was received, which it keeps in memory.
     pub body: Bytes,

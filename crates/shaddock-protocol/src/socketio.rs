@@ -128,7 +128,7 @@ impl Server {
                 Event::Close(CloseReason::Attack)
             }
             Ok(route) => {
-                let body = text::body(body);
+                let body = text::json(body);
                 Event::Message(Incoming { id, route, body })
             }
         }

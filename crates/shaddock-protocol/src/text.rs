@@ -9,7 +9,7 @@ use std::io;
 use bytes::{BufMut, Bytes};
 use bytestring::ByteString;
 use serde::Serialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::ser::{CompactFormatter, Formatter};
 
 /// Writes `value` as JSON that every client reads: characters above U+FFFF as `\uD83D\uDE00`.
@@ -74,13 +74,34 @@ pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// The body of a message as JSON text: what is empty, `null` or not JSON becomes `{}`.
-pub(crate) fn body(bytes: Bytes) -> Bytes {
-    if bytes.is_empty() {
-        return Bytes::from_static(b"{}");
-    }
+pub fn body(bytes: Bytes) -> Bytes {
     let json = json(bytes);
-    let is_json = serde_json::from_slice::<IgnoredAny>(&json).is_ok();
-    if is_json && json.trim_ascii() != b"null" { json } else { Bytes::from_static(b"{}") }
+    let is_said = str::from_utf8(&json).ok().and_then(said).is_some_and(is_json);
+    if is_said { json } else { Bytes::from_static(b"{}") }
+}
+
+/// Reads the [`body`] of a message from what a client sent, in one pass: to look first whether it is JSON would take
+/// 1,300 instructions more for a message of three fields.
+///
+/// # Errors
+///
+/// If it is JSON, and no `T`; or `{}` is no `T`, and it is not JSON.
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    // As a whole, so that nobody looks at each piece of text in it.
+    let Some(text) = str::from_utf8(bytes).ok().and_then(said) else {
+        return serde_json::from_str("{}");
+    };
+    serde_json::from_str(text)
+        .or_else(|error| if is_json(text) { Err(error) } else { serde_json::from_str("{}") })
+}
+
+/// What there is in a body, if it is not empty or `null`.
+fn said(body: &str) -> Option<&str> {
+    Some(body).filter(|body| !matches!(body.trim_ascii(), "" | "null"))
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// JSON text from the other side, repaired.

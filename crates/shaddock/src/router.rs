@@ -97,7 +97,7 @@ impl Router {
                 guarded("route_by", || key(session)).unwrap_or_else(|| Err(panicked()))
             }
             _ => Ok(match session.find_uid() {
-                Some(uid) => uid.to_string(),
+                Some(uid) => (*uid).to_owned(),
                 None => session.id().to_string(),
             }),
         }

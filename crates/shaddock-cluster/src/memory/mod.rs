@@ -147,15 +147,22 @@ impl Engine for Memory {
             return Err(PublishError::NoLink);
         }
         let routes = self.hub.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let (mut listening, mut full) = (false, false);
+        let (mut last, mut full) = (None::<&Place>, false);
+        let mut carry = |place: &Place, payload: Bytes| {
+            let message = Delivery::Message { subject: subject.clone(), payload };
+            full |= !self.hub.carry(&self.wire, place, message);
+        };
         routes.visit(subject.as_str(), |place| {
-            if place.queue.wire().is_up() {
-                listening = true;
-                let (subject, payload) = (subject.clone(), payload.clone());
-                full |= !self.hub.carry(&self.wire, place, Delivery::Message { subject, payload });
+            if place.queue.wire().is_up()
+                && let Some(before) = last.replace(place)
+            {
+                carry(before, payload.clone());
             }
         });
-        if !listening && let Some(Back { subject, token }) = back {
+        if let Some(last) = last {
+            // Most have one reader, who is given all of it.
+            carry(last, payload);
+        } else if let Some(Back { subject, token }) = back {
             routes.visit(subject.as_str(), |place| {
                 // One that is full has more to worry about: the call has its deadline.
                 self.hub.carry(&self.wire, place, Delivery::NobodyThere { token });
@@ -317,7 +324,7 @@ impl Routes {
     }
 
     /// Shows `visit` everybody who listens to this.
-    fn visit(&self, subject: &str, mut visit: impl FnMut(&Place)) {
+    fn visit<'a>(&'a self, subject: &str, mut visit: impl FnMut(&'a Place)) {
         self.exactly.get(subject).into_iter().flatten().for_each(&mut visit);
         // A look at a length costs next to nothing, one into the map costs a hash.
         let above = self.lengths.iter().filter_map(|&len| subject.split_at_checked(len));

@@ -143,7 +143,7 @@ impl Server {
         let tables = &self.shared.config.tables;
         let body = match route.as_ref().map(|route| tables.client_schema(route.as_str())) {
             Ok(Some(schema)) => schema.decode(&body),
-            _ => Ok(text::body(body)),
+            _ => Ok(text::json(body)),
         };
         #[cfg(feature = "crypto")]
         let body = match &self.signer {

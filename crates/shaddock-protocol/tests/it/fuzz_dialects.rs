@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::Value;
-use shaddock_protocol::{CloseReason, Dialect, Event, mqtt, socketio};
+use shaddock_protocol::{CloseReason, Dialect, Event, mqtt, socketio, text};
 
 /// Whatever an MQTT client sends does the same however it is cut, and bodies are JSON.
 pub(crate) fn mqtt(data: &[u8]) {
@@ -21,7 +21,8 @@ pub(crate) fn mqtt(data: &[u8]) {
                 match &event {
                     Event::Handshake(_) => server.accept(None, now),
                     Event::Message(message) => {
-                        serde_json::from_slice::<Value>(&message.body).expect("a body is JSON");
+                        text::read::<Value>(&message.body)
+                            .expect("a body is JSON, or counts as such");
                         if let Some(id) = message.id {
                             sent.extend(server.voice().fault(id, Some(&message.route)));
                         }
@@ -53,7 +54,7 @@ pub(crate) fn socketio(data: &[u8]) {
     server.receive(Bytes::copy_from_slice(data), now);
     match server.poll_event(now) {
         Some(Event::Message(message)) => {
-            serde_json::from_slice::<Value>(&message.body).expect("a body is JSON");
+            text::read::<Value>(&message.body).expect("a body is JSON, or counts as such");
         }
         Some(
             Event::Refused { .. } | Event::Close(CloseReason::Attack | CloseReason::TooLong { .. }),

@@ -129,6 +129,13 @@ proptest! {
     }
 
     #[test]
+    fn a_body_is_read_as_what_it_says(bytes in "[ ntul0\\[\\]{}:\"a\\\\]{0,6}|null|\\{\"a\": ?[^ ]{1,3}\\}") {
+        let body = text::body(Bytes::from(bytes.clone()));
+        let said: Value = serde_json::from_slice(&body).expect("a body is JSON");
+        prop_assert_eq!(text::read::<Value>(bytes.as_bytes()).unwrap(), said);
+    }
+
+    #[test]
     fn repaired_bytes_are_text_as_others_would_read_it(bytes in vec(any::<u8>(), 0..80)) {
         let repaired = text::repair(Bytes::from(bytes.clone()));
         if !bytes.contains(&0xed) {

@@ -10,7 +10,7 @@ use shaddock_protocol::pomelo::{
     Config, Connector, Dictionary, Kind, Message, MessageFault, Package, Protos, Server, Tables,
     WireRoute,
 };
-use shaddock_protocol::{CloseReason, Dialect, Event, Hello, Refusal};
+use shaddock_protocol::{CloseReason, Dialect, Event, Hello, Refusal, text};
 
 const ACK: &[u8] = b"\x02\0\0\0";
 const HEARTBEAT: &[u8] = b"\x03\0\0\0";
@@ -64,7 +64,7 @@ impl Line {
     /// The body of the next message.
     fn body(&mut self) -> Bytes {
         match self.event() {
-            Some(Event::Message(message)) => message.body,
+            Some(Event::Message(message)) => text::body(message.body),
             other => panic!("{other:?}"),
         }
     }

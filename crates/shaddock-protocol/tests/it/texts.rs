@@ -1,7 +1,9 @@
 //! Text that browsers write, and that they can read.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use shaddock_protocol::text;
 
 #[test]
@@ -24,6 +26,19 @@ fn text_without_fault_is_not_copied() {
     assert_eq!(text::repair(bytes.clone()).as_ptr(), bytes.as_ptr());
     let json = Bytes::from(r#"{"a":"你好"}"#.to_owned());
     assert_eq!(text::escape(json.clone()).as_ptr(), json.as_ptr());
+}
+
+#[test]
+fn what_is_no_json_is_read_as_an_empty_map() {
+    for nothing in [&b""[..], b" ", b" null ", b"{", b"{}]", b"\xff", br#"{"a":1,}"#] {
+        assert_eq!(text::read::<Value>(nothing).unwrap(), json!({}));
+        assert_eq!(text::body(Bytes::from_static(nothing)), "{}");
+    }
+    let at_first_wrong = text::read::<BTreeMap<String, u8>>(br#"{"a":"b"]"#).unwrap();
+    assert_eq!(at_first_wrong, BTreeMap::new(), "it is no map of numbers, but neither is it JSON");
+    let error = text::read::<BTreeMap<String, u8>>(br#"{"a":"b"}"#).unwrap_err();
+    assert!(error.is_data(), "{error}");
+    assert!(text::read::<Vec<u8>>(b"").unwrap_err().is_data(), "an empty map is no list");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use shaddock_protocol::text;
 
 use super::Request;
 use crate::channel::Channels;
@@ -53,7 +54,7 @@ pub struct Msg<T>(
 
 impl<T: DeserializeOwned + Send> FromRequest for Msg<T> {
     fn from_request(request: &Request) -> Result<Msg<T>> {
-        match serde_json::from_slice(&request.body) {
+        match text::read(&request.body) {
             Ok(message) => Ok(Msg(message)),
             Err(error) => {
                 let reason = format!("the message is no {}: {error}", type_name::<T>());

@@ -24,6 +24,7 @@ pub struct Request {
     pub(crate) server: ServerHandle,
     pub(crate) route: Route,
     pub(crate) origin: Origin,
+    /// Of a client whatever it sent, which is read as [`text::read`] says.
     pub(crate) body: Bytes,
 }
 
@@ -70,8 +71,11 @@ impl Request {
     }
 
     /// What was sent along: of a handler JSON, of a remote its arguments as MessagePack.
-    pub fn body(&self) -> &Bytes {
-        &self.body
+    pub fn body(&self) -> Bytes {
+        match self.origin {
+            Origin::Client(_) => text::body(self.body.clone()),
+            Origin::Server(_) | Origin::Clock => self.body.clone(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! MessagePack with field names, so that servers of two versions can talk: a reader skips what it
 //! does not know. Clients' bodies stay the JSON bytes they are. What is sent most is in `forward.rs`.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::forward::{self, Forward};
@@ -151,7 +151,10 @@ pub(crate) fn pack_answer(answer: Result<Bytes, Fault>) -> Bytes {
 /// Reads one.
 pub(crate) fn unpack_answer(mut packed: Bytes) -> Result<Bytes, Fault> {
     match packed.first() {
-        Some(&DONE) => Ok(packed.split_off(1)),
+        Some(&DONE) => {
+            packed.advance(1);
+            Ok(packed)
+        }
         Some(&FAILED) => {
             Err(unpack(&packed[1..]).unwrap_or_else(|_| Fault::internal("an unreadable fault")))
         }

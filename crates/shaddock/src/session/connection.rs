@@ -303,7 +303,6 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
                 }
                 continue;
             }
-            self.collect();
             self.poll_lane(cx);
             if self.ending.is_some() {
                 return;

@@ -25,6 +25,15 @@ impl FromRequest for Method {
     }
 }
 
+/// Another one.
+struct Body(Bytes);
+
+impl FromRequest for Body {
+    fn from_request(request: &Request) -> Result<Body> {
+        Ok(Body(request.body()))
+    }
+}
+
 #[allow(clippy::too_many_arguments, reason = "as many as a handler can have")]
 async fn everything(
     session: Session,
@@ -58,6 +67,10 @@ async fn none() -> Result<Option<u8>> {
 
 async fn raw(Msg(message): Msg<Box<RawValue>>) -> Result<Box<RawValue>> {
     Ok(message)
+}
+
+async fn own(Body(body): Body) -> Result<Box<RawValue>> {
+    Ok(serde_json::from_slice(&body)?)
 }
 
 async fn fault() -> Result<()> {
@@ -94,6 +107,7 @@ fn all(server: Server) -> Server {
         .on("a.nothing", nothing)
         .on("a.none", none)
         .on("a.raw", raw)
+        .on("a.own", own)
         .on("a.fault", fault)
         .on("a.uncoded", uncoded)
         .on("a.foreign", foreign)
@@ -152,9 +166,14 @@ async fn raw_json_passes_through_unchanged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_body_comes_in_as_an_empty_object() {
+async fn a_body_that_is_no_json_comes_in_as_an_empty_object() {
     let app = start().await;
-    assert_eq!(answer(&app, "raw", "").await, "{}");
+    for (said, heard) in
+        [("", "{}"), (" null", "{}"), ("{no", "{}"), ("[1,]", "{}"), ("[1]", "[1]")]
+    {
+        assert_eq!(answer(&app, "raw", said).await, heard);
+        assert_eq!(answer(&app, "own", said).await, heard);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -122,7 +122,7 @@ impl<D: Dialect> App<D> {
     }
 
     fn handle(&mut self, message: &Incoming) {
-        let body: Value = serde_json::from_slice(&message.body).unwrap();
+        let body: Value = text::read(&message.body).unwrap();
         let reply = match message.route.as_str() {
             "connector.entryHandler.echo" | "chat.chatHandler.echo" => match body.get("x") {
                 Some(x) => json!({ "code": 200, "x": x }),
