@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::group::Groups;
 use crate::handler::filter::{Around, Filter};
 use crate::handler::{Endpoint, Handler, IntoEndpoint};
+use crate::handover;
 use crate::handshake::{HandshakeHook, Peer, word};
 use crate::ids::{Kind, Member, ServerId};
 use crate::router::Rule;
@@ -297,7 +298,8 @@ impl Server {
     /// whole cluster one server of a kind does this, or stops, at a time, with those that stop together with it. The
     /// next waits: one that is added for ten seconds, one that stops for less than a third of `deadline`, and works on
     /// meanwhile. Who does not get its turn in that time, or can't reach the store in which turns are kept, goes on
-    /// without a hand-over, and `on_moved` makes sessions follow their keys.
+    /// without a hand-over, and `on_moved` makes sessions follow their keys. So it is with a server that is added and
+    /// that a front-end does not know, for they are parted.
     ///
     /// What the hook asks others of its kind may wait for a hand-over there. Handlers of two servers that ask each other
     /// for keys, one within the other, may wait for each other until both are given up.
@@ -474,9 +476,10 @@ impl ServerHandle {
     }
 
     /// Whether `key` belongs to this server: what [`Server::route_by`] makes of a session, or an argument of
-    /// [`Rpc::on`].
+    /// [`Rpc::on`]. In [`Server::on_handover`]: whether it stays here.
     pub fn owns(&self, key: &str) -> bool {
-        self.0.router.of_key(&self.0.kind, key).is_ok_and(|owner| owner == self.0.id)
+        let owner = self.0.router.of_key(&self.0.kind, key);
+        owner.is_ok_and(|owner| owner == self.0.id || handover::keeps(&owner))
     }
 
     /// Its jobs.

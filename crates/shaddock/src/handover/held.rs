@@ -1,6 +1,6 @@
 //! What arrives while keys are handed over, and what belongs to others: it waits, or goes on to them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use shaddock_cluster::{Answer, Boot, Peer};
@@ -21,17 +21,14 @@ const PORTION: usize = 256;
 /// How often a message is passed on. Who gets it after that handles it: servers may not agree while some are cut off.
 const PASSES: u8 = 4;
 
-/// What becomes of messages that belong to a key.
+/// What becomes of messages that belong to a key. By default they are handled here.
 #[derive(Default)]
-pub(super) enum Phase {
-    /// They are handled here.
-    #[default]
-    Here,
-    /// They wait, until it is known where.
-    Held(Waiting),
-    /// They go on to the owners of their keys, until all know that this run of a server has arrived. If it is this one,
-    /// it leaves, and they do so to its end.
-    PassedOn(Boot),
+pub(super) struct Keyed {
+    /// Where they wait, as long as it is not known where they go.
+    pub(super) held: Option<Waiting>,
+    /// The runs of servers that they go on to if these own their keys, until all know that these have arrived. If this
+    /// one is among them it leaves, and they go on to whoever owns their keys.
+    pub(super) passed_to: BTreeSet<Boot>,
 }
 
 /// What waits for the end of a hand-over.
@@ -55,73 +52,84 @@ impl Inbox {
             return self.dispatch(from, payload, answer);
         }
         // Kept while it is dispatched, so that nothing slips in behind the one who holds.
-        let mut phase = self.0.handover.phase();
+        let mut keyed = self.0.handover.keyed();
         let is_for_all = || {
             // What is being handled here may ask for more of itself.
             from.id == self.0.id || !is_keyed(&payload, answer.is_some())
         };
-        if matches!(*phase, Phase::Here) || is_for_all() {
-            self.dispatch(from, payload, answer);
-        } else {
-            self.place(&mut phase, Held { from: from.clone(), payload, answer });
+        if (keyed.held.is_none() && keyed.passed_to.is_empty()) || is_for_all() {
+            return self.dispatch(from, payload, answer);
+        }
+        let message = Held { from: from.clone(), payload, answer };
+        match &mut keyed.held {
+            Some(waiting) => self.0.hold(waiting, message),
+            None => self.place(&keyed.passed_to, message),
         }
     }
 
-    /// Does with some of those that are held what the phase `after` demands, and with the last of them begins it. Says
-    /// whether it did.
-    pub(super) fn place_held(&self, after: &mut Phase) -> bool {
+    /// Handles or passes on some of those that are held, and after the last of them holds no more. Says whether that was
+    /// so.
+    pub(super) fn place_held(&self) -> bool {
         // Kept meanwhile, so that nothing that arrives gets before them.
-        let mut phase = self.0.handover.phase();
-        let Phase::Held(waiting) = &mut *phase else { return true };
+        let mut keyed = self.0.handover.keyed();
+        let Keyed { held, passed_to } = &mut *keyed;
+        let Some(waiting) = held else { return true };
         let is_last = waiting.messages.len() <= PORTION;
         let portion = waiting.messages.len().min(PORTION);
-        for held in waiting.messages.drain(..portion) {
-            waiting.bytes -= held.payload.len();
-            self.place(after, held);
+        for message in waiting.messages.drain(..portion) {
+            waiting.bytes -= message.payload.len();
+            self.place(passed_to, message);
         }
         if is_last {
-            *phase = std::mem::take(after);
+            *held = None;
         }
         is_last
     }
 
-    /// Does with a message that belongs to a key what this phase demands.
-    fn place(&self, phase: &mut Phase, held: Held) {
+    /// Handles a message that belongs to a key, or passes it on if its key belongs to one of these.
+    fn place(&self, passed_to: &BTreeSet<Boot>, held: Held) {
         let core = &self.0;
-        match phase {
-            Phase::Here => self.dispatch(&held.from, held.payload, held.answer),
-            // Dropping the answer tells whoever asked.
-            Phase::Held(all) => {
-                let bytes = all.bytes.saturating_add(held.payload.len());
-                if HELD <= all.messages.len() || HELD_BYTES < bytes {
-                    core.metrics.lane_overflows.increment(1);
-                    if core.seldom.now() {
-                        tracing::warn!(server = %core.id, "too much waits for a hand-over: messages are refused");
-                    }
-                    return;
-                }
-                all.bytes = bytes;
-                all.messages.push_back(held);
+        let readdressed = if passed_to.is_empty() { Ok(None) } else { core.readdress(&held) };
+        match readdressed {
+            // The owner gives the key to this one, or is none that it was handed over to.
+            Ok(Some((owner, payload)))
+                if owner != held.from.id && core.is_passed_to(passed_to, &owner) =>
+            {
+                core.pass_on(&owner, &payload, held.answer);
             }
-            Phase::PassedOn(_) => match core.readdress(&held) {
-                Ok(None) => self.dispatch(&held.from, held.payload, held.answer),
-                // It gives the key to this one.
-                Ok(Some((owner, _))) if owner == held.from.id => {
-                    self.dispatch(&held.from, held.payload, held.answer);
+            Ok(_) => self.dispatch(&held.from, held.payload, held.answer),
+            Err(fault) => match held.answer {
+                Some(answer) => reply(answer, Err(fault)),
+                None => {
+                    tracing::warn!(server = %core.id, from = %held.from.id, %fault, "a one-way call was not passed on")
                 }
-                Ok(Some((owner, payload))) => core.pass_on(&owner, &payload, held.answer),
-                Err(fault) => match held.answer {
-                    Some(answer) => reply(answer, Err(fault)),
-                    None => {
-                        tracing::warn!(server = %core.id, from = %held.from.id, %fault, "a one-way call was not passed on")
-                    }
-                },
             },
         }
     }
 }
 
 impl Core {
+    /// Lets a message wait, or refuses it. Dropping its answer tells whoever asked.
+    fn hold(&self, waiting: &mut Waiting, message: Held) {
+        let bytes = waiting.bytes.saturating_add(message.payload.len());
+        if HELD <= waiting.messages.len() || HELD_BYTES < bytes {
+            self.metrics.lane_overflows.increment(1);
+            if self.seldom.now() {
+                tracing::warn!(server = %self.id, "too much waits for a hand-over: messages are refused");
+            }
+            return;
+        }
+        waiting.bytes = bytes;
+        waiting.messages.push_back(message);
+    }
+
+    /// Whether what belongs to `owner` goes on to it.
+    fn is_passed_to(&self, passed_to: &BTreeSet<Boot>, owner: &ServerId) -> bool {
+        let owner = || self.router.caller().node().members().get(owner);
+        passed_to.contains(&self.boot())
+            || owner().is_some_and(|owner| passed_to.contains(&owner.boot))
+    }
+
     /// Which other server is to have a message now, and what to send there.
     fn readdress(&self, held: &Held) -> Result<Option<(ServerId, Bytes)>> {
         let other = |owner: ServerId| Some(owner).filter(|owner| *owner != self.id);

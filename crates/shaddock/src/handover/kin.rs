@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use serde::Serialize;
 use shaddock_cluster::{Boot, Member, State};
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Handover, KNOWS, SERVICE};
+use super::{Handover, KNOWS, MEETS, NEWS, SERVICE};
 use crate::admin;
 use crate::ids::Kind;
 use crate::router::View;
+use crate::rpc::caller;
 use crate::running::{Cause, Core};
 
 /// How often a front-end looks whether its sessions follow their keys.
@@ -99,6 +100,23 @@ impl Core {
     pub(super) fn member(&self, server: Boot) -> Option<Member> {
         let members = self.router.caller().node().members().all();
         members.into_iter().find(|member| member.boot == server)
+    }
+
+    /// Whether no front-end says that it does not know this run of a server. The sessions of one that does would stay
+    /// here alone, for they follow nobody whom they don't know.
+    pub(super) async fn is_met(&self, server: Boot) -> bool {
+        if server == self.boot() {
+            return true;
+        }
+        let caller = self.router.caller();
+        let members = caller.node().members().all().into_iter();
+        let is_asked = |member: &Member| member.frontend && member.kind.as_str() != admin::KIND;
+        let asked = members.filter(is_asked).map(async |front| {
+            let meets = caller.remote(&front.id, SERVICE, MEETS);
+            // Whoever can't be reached will be told that it was forgotten.
+            caller::until(Instant::now() + 2 * NEWS, meets.call(&server)).await.unwrap_or(true)
+        });
+        join_all(asked).await.into_iter().all(|meets| meets)
     }
 
     /// A server of this kind owns keys, or does not any more, as all others know.

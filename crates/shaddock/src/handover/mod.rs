@@ -22,14 +22,14 @@ use futures_util::future::BoxFuture;
 use shaddock_cluster::Boot;
 use tokio::sync::{oneshot, watch};
 use tokio::task::yield_now;
-use tokio::time::{Duration, Instant, sleep, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::held::{Phase, Waiting};
+use self::held::{Keyed, Waiting};
 use self::kin::{GLANCE, Kin};
 use self::turn::Turn;
 use crate::error::{Fault, Result};
-use crate::ids::Kind;
+use crate::ids::{Kind, ServerId};
 use crate::rpc::{decode_args, encode_result};
 use crate::running::{Cause, Core, Inbox};
 use crate::server::ServerHandle;
@@ -43,17 +43,34 @@ pub(crate) const SERVICE: &str = "@handover";
 const ARRIVES: &str = "arrives";
 /// Answered when nothing is being handed over to the caller any more, which stops before it was ready.
 const TURNS_BACK: &str = "turns back";
+/// Answers whether this front-end knows that run of a server, or learns of it in a moment.
+const MEETS: &str = "meets";
 /// Answered when these runs of servers get what is their own, and nothing else: `(kind, boots, whether they own keys)`.
 const KNOWS: &str = "knows";
 
 /// How long a hand-over to a server that is added may take.
 const MAKING_ROOM: Duration = Duration::from_secs(2);
+/// How long a front-end may take to learn of one that is added.
+const NEWS: Duration = Duration::from_millis(500);
 /// How long what is being handled may keep all else waiting.
 const UNDER_WAY: Duration = Duration::from_secs(2);
+
+tokio::task_local! {
+    /// While the hook runs: the one server that keys are handed over to, if not to all others.
+    static HEIR: Option<ServerId>;
+}
+
+/// Whether a key of which `owner` is the owner stays, as far as the running hook is concerned. When a server is added,
+/// all stay that don't become its own: if they are somebody else's by now, they were before, and those who send them
+/// here don't know that one, for they are parted.
+pub(crate) fn keeps(owner: &ServerId) -> bool {
+    HEIR.try_with(|heir| heir.as_ref().is_some_and(|heir| heir != owner)).unwrap_or(false)
+}
+
 /// What one server knows of who owns what among its kind, and what becomes of messages that belong to a key.
 #[derive(Default)]
 pub(crate) struct Handover {
-    phase: Mutex<Phase>,
+    keyed: Mutex<Keyed>,
     kin: Mutex<Kin>,
     /// Held while something is handed over.
     doing: tokio::sync::Mutex<()>,
@@ -66,8 +83,8 @@ pub(crate) struct Handover {
 }
 
 impl Handover {
-    fn phase(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    fn keyed(&self) -> MutexGuard<'_, Keyed> {
+        self.keyed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kin(&self) -> MutexGuard<'_, Kin> {
@@ -76,10 +93,7 @@ impl Handover {
 
     /// Nothing needs to be passed on any more on account of this run of a server.
     fn settle(&self, boot: Boot) {
-        let mut phase = self.phase();
-        if matches!(*phase, Phase::PassedOn(of) if of == boot) {
-            *phase = Phase::Here;
-        }
+        self.keyed().passed_to.remove(&boot);
     }
 }
 
@@ -131,6 +145,13 @@ pub(crate) fn serve(
             encode_result(&())
         }
         .boxed(),
+        MEETS => async move {
+            let server: Boot = decode_args(&args)?;
+            let members = core.router.caller().node().members();
+            let met = members.until(|_| core.member(server).is_some());
+            encode_result(&timeout(NEWS, met).await.is_ok())
+        }
+        .boxed(),
         turn::OVER => async move {
             // The sender lives in `core`, so this can't fail.
             let _ = core.handover.has_turn.subscribe().wait_for(|has_turn| !has_turn).await;
@@ -157,7 +178,19 @@ async fn hand_over(
     let core = core.clone();
     core.tasks.clone().run("hand-over", async move {
         match timeout_at(end, core.handover.doing.lock()).await {
-            Ok(_doing) => hand_over_alone(&core, of, begin, end, &withdrawn).await,
+            Ok(_doing) => {
+                let met = withdrawn.run_until_cancelled(core.is_met(of)).await;
+                if met.unwrap_or(true) {
+                    hand_over_alone(&core, of, begin, end, &withdrawn).await;
+                } else {
+                    tracing::warn!(server = %core.id, "a front-end does not know who is added: sessions will follow their keys");
+                }
+                core.handover.kin().asking.remove(&of);
+                // The one that it was for may have gone.
+                if core.member(of).is_none() {
+                    core.handover.forget(of);
+                }
+            }
             Err(_) => {
                 tracing::warn!(server = %core.id, "another hand-over takes too long: sessions will follow their keys");
             }
@@ -176,44 +209,37 @@ async fn hand_over_alone(
     withdrawn: &CancellationToken,
 ) {
     let Some(hook) = &core.definition.on_handover else { return };
-    let held = Phase::Held(Waiting::default());
-    let before = std::mem::replace(&mut *core.handover.phase(), held);
+    core.handover.keyed().held = Some(Waiting::default());
     let handed = async {
         let patience = end.saturating_duration_since(Instant::now()).min(UNDER_WAY);
         let is_idle = core.work.idle(patience).await && Instant::now() < end;
         begin(&mut core.handover.kin());
         core.on_owners(&core.kind, Cause::Handover);
         if is_idle {
-            hook(ServerHandle(core.clone())).await?;
+            let heir = core.member(of).map(|heir| heir.id).filter(|heir| *heir != core.id);
+            let hook = async { hook(ServerHandle(core.clone())).await };
+            HEIR.scope(heir, hook).await?;
         } else {
             tracing::warn!(server = %core.id, "requests take too long for a hand-over: sessions will follow their keys");
         }
         Ok(is_idle)
     };
-    let handed = timeout_at(end, withdrawn.run_until_cancelled(core.caught(handed))).await;
-    let mut after = match handed {
-        Ok(Some(Ok(true))) => Phase::PassedOn(of),
-        Ok(Some(Ok(false))) => before,
+    match timeout_at(end, withdrawn.run_until_cancelled(core.caught(handed))).await {
+        Ok(Some(Ok(true))) => _ = core.handover.keyed().passed_to.insert(of),
+        Ok(Some(Ok(false))) => {}
         // All is here still.
         Ok(None) => {
             core.handover.kin().arriving.remove(&of);
             core.on_owners(&core.kind, Cause::Handover);
-            before
         }
         failed => {
             let late = || Fault::internal("it took too long");
             let fault = failed.ok().flatten().and_then(Result::err).unwrap_or_else(late);
             tracing::error!(server = %core.id, %fault, "nothing was handed over: sessions will follow their keys");
-            before
         }
-    };
-    let inbox = Inbox(core.clone());
-    while !inbox.place_held(&mut after) {
-        yield_now().await;
     }
-    core.handover.kin().asking.remove(&of);
-    // The one that it was for may have gone.
-    if core.member(of).is_none() {
-        core.handover.forget(of);
+    let inbox = Inbox(core.clone());
+    while !inbox.place_held() {
+        yield_now().await;
     }
 }

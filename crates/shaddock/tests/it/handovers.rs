@@ -140,6 +140,35 @@ async fn a_hand_over_comes_to_its_end_when_nobody_waits_for_it_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_parted_front_end_sends_to_another_owner_stays_there_when_one_is_added() {
+    let app = TestApp::start(quick_app().only(["connector-1", "chat-1", "chat-2"])).await;
+    app.link("connector-1").part_from(app.link("chat-2"));
+    sleep(Duration::from_secs(5)).await;
+    // Some of these would be the second's, if the connector knew of it.
+    let clients = clients(&app).await;
+    assert!(add(&app, "chat-3").await);
+    all_are_known(&clients).await;
+    sleep(Duration::from_secs(30)).await;
+    all_are_known(&clients).await;
+    app.link("connector-1").meet(app.link("chat-2"));
+    sleep(Duration::from_secs(5)).await;
+    all_are_known(&clients).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_handed_over_to_a_server_that_a_front_end_does_not_know() {
+    let app = TestApp::start(quick_app().only(["connector-1", "chat-1", "chat-2"])).await;
+    let clients = clients(&app).await;
+    app.link("connector-1").part_from(app.link("chat-3"));
+    assert!(add(&app, "chat-3").await);
+    all_are_known(&clients).await;
+    sleep(Duration::from_secs(30)).await;
+    app.cut("chat-3");
+    sleep(Duration::from_secs(30)).await;
+    all_are_known(&clients).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_handed_over_to_a_server_that_died_before_it_was_ready_is_entered_again() {
     let app = TestApp::start(app().only(["connector-1", "chat-1", "chat-2"])).await;
     let clients = clients(&app).await;
