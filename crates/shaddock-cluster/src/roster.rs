@@ -80,6 +80,8 @@ pub(crate) struct Roster {
 struct Heard {
     boot: Boot,
     last: Instant,
+    /// Its age as it said last.
+    age: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -123,13 +125,21 @@ impl Roster {
             since < began || (since == began && (is_new || other < beat.boot))
         };
         match self.heard.get_mut(&beat.id) {
-            Some(heard) if heard.boot == beat.boot => heard.last = now,
+            Some(heard) if heard.boot == beat.boot => {
+                heard.last = now;
+                // What it tells about itself has changed since, for another one came before it.
+                if beat.age < heard.age {
+                    return;
+                }
+                heard.age = beat.age;
+            }
             Some(heard) if !is_younger(heard.boot) => return,
             known => {
                 if known.is_some() {
                     self.remove(&beat.id, Event::Died);
                 }
-                self.heard.insert(beat.id.clone(), Heard { boot: beat.boot, last: now });
+                self.heard
+                    .insert(beat.id.clone(), Heard { boot: beat.boot, last: now, age: beat.age });
             }
         }
         let known = self.members.get(&beat.id);

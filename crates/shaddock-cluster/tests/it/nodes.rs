@@ -447,6 +447,21 @@ async fn what_is_overtaken_counts_as_lost_and_does_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_beat_that_was_overtaken_says_nothing_new() {
+    let hub = Memory::chaotic(1, Chaos::default());
+    let (a, mut b) = (join(&hub, "a", "a").await, join(&hub, "b", "a").await);
+    hub.change(Chaos { late: 1.0, ..Chaos::default() });
+    a.node.set_leaving();
+    hub.change(Chaos { delay: Duration::ZERO..Duration::from_millis(1), ..Chaos::default() });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    a.node.set_staying();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let changed = |heard: &Heard| matches!(heard, Heard::Event(Event::Changed(_)));
+    let heard = b.rest();
+    assert!(!heard.iter().any(changed), "{heard:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_hides_no_beat() {
     let engine = Memory::new();
     let mut config = Config::new(id("flooded"), kind("a"));
