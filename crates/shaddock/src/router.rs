@@ -124,6 +124,13 @@ impl Router {
         views.get(kind).is_some_and(|view| view.iter().any(|member| member.boot == server))
     }
 
+    /// Whether a key belongs to another than this run of a server.
+    pub(crate) fn is_elsewhere(&self, kind: &Kind, key: &str, server: Boot) -> bool {
+        let views = self.0.views.read().unwrap_or_else(PoisonError::into_inner);
+        let owner = views.get(kind).and_then(|view| owner(view, key));
+        owner.is_some_and(|owner| owner.boot != server)
+    }
+
     /// A server of the kind, rather one that answers well.
     pub(crate) fn any(&self, kind: &Kind) -> Result<ServerId> {
         self.0.caller.node().any(kind).map(|member| member.id).ok_or_else(|| nobody(kind))

@@ -301,6 +301,10 @@ impl Server {
     /// without a hand-over, and `on_moved` makes sessions follow their keys. So it is with a server that is added and
     /// that a front-end does not know, for they are parted.
     ///
+    /// Name channels by their keys, as below. Where servers were parted, some may have been handed over to one that
+    /// their front-ends don't take for the owner. Who is in a channel that their session's key names, on a server that
+    /// is not the key's owner, is taken out within half a minute, and nobody is told.
+    ///
     /// What the hook asks others of its kind may wait for a hand-over there. Handlers of two servers that ask each other
     /// for keys, one within the other, may wait for each other until both are given up.
     ///

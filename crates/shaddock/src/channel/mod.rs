@@ -170,6 +170,30 @@ impl Channels {
         all
     }
 
+    /// Takes a session at `frontend` out of the channel `name`, and tells nobody: it is elsewhere.
+    pub(crate) fn forget_session(&self, name: &str, frontend: &ServerId, session: SessionId) {
+        if let Some(channel) = self.get(name) {
+            channel.with_leaving(|state| state.take(|member| member.session == session, frontend));
+        }
+    }
+
+    /// The members of channels whose names `which` chooses, by front-end.
+    pub(crate) fn members_of(
+        &self,
+        which: impl Fn(&str) -> bool,
+    ) -> FxHashMap<ServerId, Vec<(Arc<str>, SessionId)>> {
+        let mut rooms: Vec<_> = lock(&self.0.rooms).values().cloned().collect();
+        rooms.retain(|room| which(&room.name));
+        let mut all: FxHashMap<ServerId, Vec<(Arc<str>, SessionId)>> = FxHashMap::default();
+        for room in rooms {
+            for front in &lock(&room.state).fronts {
+                let members = front.members.iter().map(|(_, id)| (room.name.clone(), *id));
+                all.entry(front.id.clone()).or_default().extend(members);
+            }
+        }
+        all
+    }
+
     fn lose(&self, take: impl Fn(&mut State) -> Vec<Member>) {
         // All are out before anybody is told.
         for (channel, member) in self.take_out(take) {

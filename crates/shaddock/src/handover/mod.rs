@@ -28,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 use self::held::{Keyed, Waiting};
 use self::kin::{GLANCE, Kin};
 use self::turn::Turn;
+use crate::census;
 use crate::error::{Fault, Result};
-use crate::ids::{Kind, ServerId};
+use crate::ids::{Kind, ServerId, SessionId};
 use crate::rpc::{decode_args, encode_result};
 use crate::running::{Cause, Core, Inbox};
 use crate::server::ServerHandle;
@@ -43,6 +44,9 @@ pub(crate) const SERVICE: &str = "@handover";
 const ARRIVES: &str = "arrives";
 /// Answered when nothing is being handed over to the caller any more, which stops before it was ready.
 const TURNS_BACK: &str = "turns back";
+/// Answers which members of channels are not where this front-end sends what they say: `(kind, (channel, session)s)`, and
+/// which of these.
+pub(crate) const STRAYS: &str = "strays";
 /// Answers whether this front-end knows that run of a server, or learns of it in a moment.
 const MEETS: &str = "meets";
 /// Answered when these runs of servers get what is their own, and nothing else: `(kind, boots, whether they own keys)`.
@@ -150,6 +154,11 @@ pub(crate) fn serve(
             let members = core.router.caller().node().members();
             let met = members.until(|_| core.member(server).is_some());
             encode_result(&timeout(NEWS, met).await.is_ok())
+        }
+        .boxed(),
+        STRAYS => async move {
+            let (kind, members): (Kind, Vec<(String, SessionId)>) = decode_args(&args)?;
+            encode_result(&census::strays(&core, from, &kind, &members))
         }
         .boxed(),
         turn::OVER => async move {

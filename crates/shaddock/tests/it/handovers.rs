@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 use shaddock::testing::{self, Memory, TestApp, TestClient};
 use shaddock::{
-    App, AppHandle, Component, Fault, Moved, Result, Rpc, Server, ServerHandle, Session,
+    App, AppHandle, Component, Fault, Member, Moved, Msg, Result, Rpc, Server, ServerHandle,
+    Session,
 };
 use tokio::time::{Duration, sleep, timeout};
 
@@ -49,8 +50,18 @@ async fn enter(server: ServerHandle, session: Session) -> Result<()> {
     Page(server).adopt(session.id().to_string()).await
 }
 
+/// From now on the name is the session's key.
+async fn bind(session: Session, Msg(name): Msg<String>) -> Result<Member> {
+    session.bind(name).await?;
+    session.member()
+}
+
 async fn is_known(server: ServerHandle, session: Session) -> Result<bool> {
     Ok(known(&server).0.lock().unwrap().contains(&session.id().to_string()))
+}
+
+async fn home(server: ServerHandle) -> Result<String> {
+    Ok(server.id().to_string())
 }
 
 /// Takes its time on the second server.
@@ -63,7 +74,7 @@ async fn hand_over_quickly(server: ServerHandle) -> Result<()> {
     hand_over_with(server, Duration::ZERO).await
 }
 
-async fn hand_over_with(server: ServerHandle, pause: Duration) -> Result<()> {
+pub(super) async fn hand_over_with(server: ServerHandle, pause: Duration) -> Result<()> {
     server.state::<Log>().expect("the application has a log").add("handed over");
     let book: Rpc<BookClient> = server.rpc()?;
     let names = known(&server).0.lock().unwrap().clone();
@@ -82,29 +93,35 @@ async fn follow(server: ServerHandle, session: Session, _: Moved) -> Result<()> 
     server.rpc::<BookClient>()?.of(&session)?.adopt(session.id().to_string()).await
 }
 
-fn app() -> App {
+pub(super) fn app() -> App {
     app_with(|chat| chat.on_handover(hand_over))
 }
 
-fn quick_app() -> App {
+pub(super) fn quick_app() -> App {
     app_with(|chat| chat.on_handover(hand_over_quickly))
 }
 
-fn app_with(hook: impl Fn(Server) -> Server) -> App {
+pub(super) fn app_with(hook: impl Fn(Server) -> Server) -> App {
     let chat = Server::backend("chat")
         .state(|_| Known::default())
         .remote(Book::serve(|server| Page(server.clone())))
         .on("a.enter", enter)
+        .on("a.home", home)
         .on("a.isKnown", is_known)
         .on("a.wait", wait);
     testing::app_with(&["connector*2"], &["chat*3"], "[remotes]\ndeadline = 1")
         .state(Log::default())
-        .server(Server::frontend("connector").on("a.wait", wait).on_moved("chat", follow))
+        .server(
+            Server::frontend("connector")
+                .on("a.bind", bind)
+                .on("a.wait", wait)
+                .on_moved("chat", follow),
+        )
         .server(hook(chat))
 }
 
 /// Some who are known.
-async fn clients(app: &TestApp) -> Vec<TestClient> {
+pub(super) async fn clients(app: &TestApp) -> Vec<TestClient> {
     let mut clients = Vec::new();
     // As many as it takes for each server to have some, and to get some, whatever their ids are.
     for _ in 0..64 {
@@ -115,13 +132,13 @@ async fn clients(app: &TestApp) -> Vec<TestClient> {
     clients
 }
 
-async fn all_are_known(clients: &[TestClient]) {
+pub(super) async fn all_are_known(clients: &[TestClient]) {
     let asked = clients.iter().map(|client| client.request("chat.a.isKnown", ()));
     let known = join_all(asked).await;
     assert!(known.iter().all(|is_known| *is_known == json!(true)), "{known:?}");
 }
 
-async fn add(app: &TestApp, id: &str) -> bool {
+pub(super) async fn add(app: &TestApp, id: &str) -> bool {
     let entry = app.app().config().server(id).unwrap().clone();
     app.app().add_server(entry).await.is_ok()
 }
@@ -153,6 +170,22 @@ async fn what_a_parted_front_end_sends_to_another_owner_stays_there_when_one_is_
     app.link("connector-1").meet(app.link("chat-2"));
     sleep(Duration::from_secs(5)).await;
     all_are_known(&clients).await;
+}
+
+/// Servers that were parted may have handed over what its front-end then followed elsewhere.
+#[tokio::test(start_paused = true)]
+async fn who_is_in_a_channel_of_their_key_on_a_server_that_does_not_own_it_is_taken_out() {
+    let app = TestApp::start(quick_app().only(["connector-1", "chat-1", "chat-2"])).await;
+    let client = app.connect("connector-1").await;
+    let member: Member =
+        serde_json::from_value(client.request("connector.a.bind", "py").await).unwrap();
+    let mut chats = ["chat-1", "chat-2"].map(|id| app.server(id));
+    chats.sort_by_key(|chat| chat.owns("py"));
+    let [other, owner] = chats.map(|chat| chat.channels());
+    let joined = [owner.open("py"), other.open("py"), other.open("club")];
+    assert!(joined.iter().all(|channel| channel.join(member.clone())));
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(joined.map(|channel| channel.count()), [1, 0, 1]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,14 +270,14 @@ async fn apart(hub: &Memory) -> [TestApp; 4] {
 /// What no session brings again.
 const TITLES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 
-async fn write(app: &TestApp) {
+pub(super) async fn write(app: &TestApp) {
     let book: Rpc<BookClient> = app.server("connector-1").rpc().unwrap();
     for title in TITLES {
         book.on(title).unwrap().adopt(title.to_owned()).await.unwrap();
     }
 }
 
-async fn all_is_written(app: &TestApp) {
+pub(super) async fn all_is_written(app: &TestApp) {
     let book: Rpc<BookClient> = app.server("connector-1").rpc().unwrap();
     for title in TITLES {
         assert!(book.on(title).unwrap().has(title.to_owned()).await.unwrap(), "{title}");
