@@ -288,15 +288,15 @@ impl Server {
     /// to hand over to, the hook does not run.
     ///
     /// Together with what is being handled when it begins, the hook has two seconds if a server was added, and about
-    /// half of what is left of `deadline` in `[stop]` if this one stops: hand over many things at once, as below. After
-    /// that, or if the server that was added leaves again, it is dropped where it is. Requests that take longer than two
-    /// seconds keep it from running at all. Then, and if it fails, what waited is handled here as before, and
-    /// `on_moved` makes sessions follow their keys. So let go of things at the end, when all of them are handed over,
-    /// and take those that came already.
+    /// half of `deadline` in `[stop]` if this one stops, less what it waited for its turn: hand over many things at
+    /// once, as below. After that, or if the server that was added leaves again, it is dropped where it is. Requests
+    /// that take longer than two seconds keep it from running at all. Then, and if it fails, what waited is handled
+    /// here as before, and `on_moved` makes sessions follow their keys. So let go of things at the end, when all of
+    /// them are handed over, and take those that came already.
     ///
-    /// A server that is added asks the others of its kind one after another, and is ready when all have answered. In the
-    /// whole cluster one server of a kind does this, or stops, at a time, with those that stop together with it. The
-    /// next waits: one that is added for ten seconds, one that stops for less than a third of `deadline`, and works on
+    /// A server that is added asks the others of its kind one after another, and is ready when all have answered. In
+    /// the whole cluster one server of a kind does this, or stops, at a time, with those that stop together with it.
+    /// The next waits: one that is added for ten seconds, one that stops for two fifths of `deadline`, and works on
     /// meanwhile. Who does not get its turn in that time, or can't reach the store in which turns are kept, goes on
     /// without a hand-over, and `on_moved` makes sessions follow their keys. So it is with a server that is added and
     /// that a front-end does not know, for they are parted.

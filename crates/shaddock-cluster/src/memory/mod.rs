@@ -84,6 +84,16 @@ impl Memory {
         self.wire.set(Link::Up);
     }
 
+    /// Loses the stores alone: what is asked of them over this connection is not answered, and ends after a while.
+    pub fn lose_stores(&self) {
+        self.wire.has_stores.store(false, Ordering::Release);
+    }
+
+    /// Ends [`lose_stores`](Self::lose_stores).
+    pub fn find_stores(&self) {
+        self.wire.has_stores.store(true, Ordering::Release);
+    }
+
     /// Loses whatever goes between this connection and another, while both believe that all is well.
     pub fn part_from(&self, other: &Memory) {
         self.hub.rough.store(true, Ordering::Release);
@@ -234,8 +244,12 @@ impl Hub {
     }
 
     fn wire(&self) -> Arc<Wire> {
-        let is_up = AtomicBool::new(true);
-        Arc::new(Wire { number: self.number(), link: watch::Sender::new(Link::Up), is_up })
+        Arc::new(Wire {
+            number: self.number(),
+            link: watch::Sender::new(Link::Up),
+            is_up: AtomicBool::new(true),
+            has_stores: AtomicBool::new(true),
+        })
     }
 
     fn weather(&self) -> MutexGuard<'_, Weather> {
@@ -266,6 +280,7 @@ struct Wire {
     link: watch::Sender<Link>,
     /// Whether the link is up, without a lock: each message asks for this twice.
     is_up: AtomicBool,
+    has_stores: AtomicBool,
 }
 
 impl Wire {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Duration;
 
 use super::{Hub, MAX_PAYLOAD, Wire};
 use crate::engine::{BoxFuture, Source};
@@ -15,6 +16,9 @@ use crate::store::{Change, Entry, Store, StoreError, Watch, check_key};
 
 /// How many changes a watcher may be behind, beyond what was there when it came.
 const BEHIND: usize = 65_536;
+
+/// How long who asks a store that does not answer waits.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// One store as one connection sees it.
 pub(super) struct MemoryStore {
@@ -44,6 +48,10 @@ impl MemoryStore {
         &self,
         ask: impl FnOnce(&mut Inside) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        if !self.wire.has_stores.load(Ordering::Acquire) {
+            tokio::time::sleep(SILENCE).await;
+            return Err(StoreError::Unreachable(None));
+        }
         let mut lost = None;
         if self.hub.rough.load(Ordering::Acquire) {
             let delay = {

@@ -49,7 +49,7 @@ pub(crate) async fn arrive(core: &Arc<Core>, together: &[Boot]) {
     if arrived.is_some()
         && let Some(turn) = turn.take()
     {
-        turn.give_back().await;
+        let _ = timeout(NEWS, turn.give_back()).await;
     }
 }
 

@@ -51,7 +51,8 @@ impl Departure {
             return;
         }
         let left = end.saturating_duration_since(Instant::now());
-        let (wait_until, give_up) = (Instant::now() + left / 4, Instant::now() + left / 2);
+        // By default until it is known whether somebody who had the turn is dead. A third is left for the hand-over.
+        let (wait_until, give_up) = (Instant::now() + left / 4, Instant::now() + left * 2 / 3);
         while self.turn.is_none() {
             // Where nobody else owns keys, those who are about to are let in first.
             let is_time = |_: &Members| {
@@ -63,7 +64,7 @@ impl Departure {
             if is_time(members) || wait_until <= Instant::now() {
                 self.turn = Some(turn);
             } else {
-                turn.give_back().await;
+                let _ = timeout_at(give_up, turn.give_back()).await;
             }
         }
         if !first.heirs(&together).is_empty() {

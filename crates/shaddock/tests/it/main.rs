@@ -20,6 +20,7 @@ mod moves;
 mod partitions;
 mod pushes;
 mod remotes;
+mod turns;
 
 mod connectors;
 mod doors;
