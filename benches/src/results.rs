@@ -46,6 +46,7 @@ const TARGETS: &[Target] = &[
     echo("echo, connector, 100 x 1", 4.0),
     echo("echo, connector, 100 x 8", 12.0),
     echo("echo, chat server, 100 x 1", 20.0),
+    Target { ours: System::ShaddockThread, ..echo("echo, chat server, 100 x 1", 20.0) },
     echo("echo, chat server, 100 x 8", 20.0),
     over_nats("echo, chat server, 100 x 8"),
     over_nats("echo, chat server, 100 x 64"),
@@ -349,7 +350,11 @@ or waiting (for delayed acknowledgements, mostly). Others is what else the machi
 }
 
 fn how(system: System) -> &'static str {
-    if system == System::ShaddockNats { "over NATS" } else { "one process" }
+    match system {
+        System::ShaddockNats => "over NATS",
+        System::ShaddockThread => "one process, one thread",
+        _ => "one process",
+    }
 }
 
 fn verdict(met: bool) -> &'static str {

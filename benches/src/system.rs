@@ -22,6 +22,7 @@ pub(crate) enum System {
     PomeloNoDelay,
     Pinus,
     Shaddock,
+    ShaddockThread,
     ShaddockNats,
     Responder,
 }
@@ -50,11 +51,12 @@ const READY: Duration = Duration::from_secs(30);
 const ENDED: Duration = Duration::from_secs(20);
 
 impl System {
-    pub(crate) const ALL: [System; 6] = [
+    pub(crate) const ALL: [System; 7] = [
         System::Pomelo,
         System::PomeloNoDelay,
         System::Pinus,
         System::Shaddock,
+        System::ShaddockThread,
         System::ShaddockNats,
         System::Responder,
     ];
@@ -65,6 +67,7 @@ impl System {
             System::PomeloNoDelay => "pomelo + nodelay",
             System::Pinus => "pinus",
             System::Shaddock => "shaddock",
+            System::ShaddockThread => "shaddock, one thread",
             System::ShaddockNats => "shaddock over NATS",
             System::Responder => "bare responder",
         }
@@ -78,9 +81,14 @@ impl System {
             }
             System::PomeloNoDelay => "the same with TCP_NODELAY on every socket, by a preload",
             System::Pinus => "pinus 1.7.4 (TypeScript's successor of pomelo), the same processes",
-            System::Shaddock => "a gate, 3 connectors and 3 chat servers in one process",
+            System::Shaddock => {
+                "a gate, 3 connectors and 3 chat servers in one process, with a thread for each core"
+            }
+            System::ShaddockThread => {
+                "the same with one thread, as the bare responder and each process of pomelo have"
+            }
             System::ShaddockNats => {
-                "the same, a process each, and the one that watches them; the broker's CPU and memory count"
+                "the same servers, a process each, and the one that watches them; the broker's CPU and memory count"
             }
             System::Responder => {
                 "answers by fixed rules in one thread, without sessions or checks: what kernel and wire cost"
@@ -158,6 +166,11 @@ impl System {
             }
             System::Pinus => node("pinus"),
             System::Shaddock => shaddock(),
+            System::ShaddockThread => {
+                let mut command = shaddock();
+                command.args(["--workers", "1"]);
+                command
+            }
             System::ShaddockNats => {
                 let mut command = shaddock();
                 command.args(["--processes", "--cluster", &format!("nats://127.0.0.1:{BROKER}")]);

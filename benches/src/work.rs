@@ -82,8 +82,8 @@ impl Work {
 
     /// Whether `system` can do it as the others do.
     pub(crate) fn suits(&self, system: System) -> bool {
-        // It holds nothing that could be compared.
-        system != System::Responder || !self.is_alone
+        // The one holds nothing that could be compared, the other holds what it does with more threads.
+        !matches!(system, System::Responder | System::ShaddockThread) || !self.is_alone
     }
 }
 

@@ -8,7 +8,7 @@ use shaddock_cluster::{Boot, Member, State};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Handover, KNOWS, MEETS, NEWS, SERVICE};
+use super::{Handover, KNOWS, MEETING, MEETS, SERVICE};
 use crate::admin;
 use crate::ids::Kind;
 use crate::router::View;
@@ -114,7 +114,7 @@ impl Core {
         let asked = members.filter(is_asked).map(async |front| {
             let meets = caller.remote(&front.id, SERVICE, MEETS);
             // Whoever can't be reached will be told that it was forgotten.
-            caller::until(Instant::now() + 2 * NEWS, meets.call(&server)).await.unwrap_or(true)
+            caller::until(Instant::now() + 2 * MEETING, meets.call(&server)).await.unwrap_or(true)
         });
         join_all(asked).await.into_iter().all(|meets| meets)
     }

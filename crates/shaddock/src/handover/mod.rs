@@ -55,7 +55,7 @@ const KNOWS: &str = "knows";
 /// How long a hand-over to a server that is added may take.
 const MAKING_ROOM: Duration = Duration::from_secs(2);
 /// How long a front-end may take to learn of one that is added.
-const NEWS: Duration = Duration::from_millis(500);
+const MEETING: Duration = Duration::from_millis(500);
 /// How long what is being handled may keep all else waiting.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 
@@ -153,7 +153,7 @@ pub(crate) fn serve(
             let server: Boot = decode_args(&args)?;
             let members = core.router.caller().node().members();
             let met = members.until(|_| core.member(server).is_some());
-            encode_result(&timeout(NEWS, met).await.is_ok())
+            encode_result(&timeout(MEETING, met).await.is_ok())
         }
         .boxed(),
         STRAYS => async move {
