@@ -46,6 +46,15 @@ pub(crate) struct Run {
     _end: End,
 }
 
+/// Why the loop looks up from the messages.
+enum Interrupt {
+    Stop,
+    Link(Link),
+    Time,
+    /// A call must end before the next look at the clock.
+    Sooner,
+}
+
 /// One run of another server, as a source of frames.
 struct Sender {
     reply: Arc<ReplyTo>,
@@ -53,15 +62,6 @@ struct Sender {
     place: Place,
     /// The number that its next cast should have.
     next: u64,
-}
-
-/// Why the loop looks up from the messages.
-enum Turn {
-    Stop,
-    Link(Link),
-    Time,
-    /// A call must end before the next look at the clock.
-    Sooner,
 }
 
 impl Sender {
@@ -127,26 +127,26 @@ impl Run {
         loop {
             let wake_at = self.wake_at();
             // Every branch is cancel-safe.
-            let turn = async {
+            let interrupt = async {
                 tokio::select! {
                     biased;
-                    () = inner.stop.cancelled() => Turn::Stop,
-                    Ok(()) = link.changed() => Turn::Link(*link.borrow_and_update()),
-                    () = tokio::time::sleep_until(wake_at) => Turn::Time,
-                    () = inner.calls.sooner.notified() => Turn::Sooner,
+                    () = inner.stop.cancelled() => Interrupt::Stop,
+                    Ok(()) = link.changed() => Interrupt::Link(*link.borrow_and_update()),
+                    () = tokio::time::sleep_until(wake_at) => Interrupt::Time,
+                    () = inner.calls.sooner.notified() => Interrupt::Sooner,
                 }
             };
             // Looked at when it has been woken, and not for each message that arrives: 1,000 instructions less for a
             // request that is sent on.
-            let mut turns = FuturesUnordered::from_iter([turn]);
+            let mut interrupts = FuturesUnordered::from_iter([interrupt]);
             // Messages come last, so that a flood of them delays no beat.
             tokio::select! {
                 biased;
-                Some(turn) = turns.next() => match turn {
-                    Turn::Stop => break,
-                    Turn::Link(link) => self.on_link(link),
-                    Turn::Time => self.on_time(),
-                    Turn::Sooner => {}
+                Some(interrupt) = interrupts.next() => match interrupt {
+                    Interrupt::Stop => break,
+                    Interrupt::Link(link) => self.on_link(link),
+                    Interrupt::Time => self.on_time(),
+                    Interrupt::Sooner => {}
                 },
                 () = self.hear() => {
                     tracing::error!(server = %inner.own.id, "the engine ended the subscription");
