@@ -152,8 +152,31 @@ pub struct Feed<T>(Box<dyn Source<T>>);
 
 /// What is inside a [`Feed`].
 pub trait Source<T>: Send {
-    /// The next value, as in a stream.
+    /// The next value, as in a stream. After the end it is `None` again.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>>;
+
+    /// The same for [`Feed::poll_recv_many`], where many can be had for less.
+    fn poll_next_many(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<T>,
+        limit: usize,
+    ) -> Poll<usize> {
+        let before = batch.len();
+        while batch.len() - before < limit {
+            match self.poll_next(cx) {
+                Poll::Ready(Some(value)) => batch.push(value),
+                Poll::Pending if batch.len() == before => return Poll::Pending,
+                Poll::Pending => break,
+                Poll::Ready(None) => {
+                    // The end is told apart.
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+            }
+        }
+        Poll::Ready(batch.len() - before)
+    }
 }
 
 impl<T> Feed<T> {
@@ -167,23 +190,16 @@ impl<T> Feed<T> {
         std::future::poll_fn(|cx| self.0.poll_next(cx)).await
     }
 
-    /// Waits for a value, then appends it and what else is there to `batch`, at most `limit` in all.
+    /// Appends what is there to `batch`, `limit` values at most, and returns how many; none means the end.
     ///
-    /// Returns how many; none means the end. Cancel-safe.
-    pub async fn recv_many(&mut self, batch: &mut Vec<T>, limit: usize) -> usize {
-        let before = batch.len();
-        std::future::poll_fn(|cx| {
-            while batch.len() - before < limit {
-                match self.0.poll_next(cx) {
-                    Poll::Ready(Some(value)) => batch.push(value),
-                    Poll::Ready(None) => break,
-                    Poll::Pending if batch.len() == before => return Poll::Pending,
-                    Poll::Pending => break,
-                }
-            }
-            Poll::Ready(batch.len() - before)
-        })
-        .await
+    /// Less than `limit` is all there was: the task of `cx` is woken when there is more.
+    pub fn poll_recv_many(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<T>,
+        limit: usize,
+    ) -> Poll<usize> {
+        self.0.poll_next_many(cx, batch, limit)
     }
 }
 

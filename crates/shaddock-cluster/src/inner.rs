@@ -121,7 +121,8 @@ impl Inner {
         then: Then,
     ) -> Option<u64> {
         let fail = |then: Then, failure| then(Err(CallError { server: to.clone(), failure }));
-        let Some(line) = self.members.line(to) else {
+        let lines = self.members.lines();
+        let Some(line) = lines.get(to) else {
             fail(then, CallFailure::NoSuchServer);
             return None;
         };
@@ -140,7 +141,7 @@ impl Inner {
             }
         };
         let back = Back { subject: &self.subjects.void, token: number };
-        let sent = self.send(&line, |_| What::Call { number, left }, payload, Some(back));
+        let sent = self.send(line, |_| What::Call { number, left }, payload, Some(back));
         if let Err(error) = sent {
             if let Some(waiting) = self.calls.take(number) {
                 waiting.end(Err(CastFailure::from(error).into()));

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use arc_swap::{ArcSwap, Guard};
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
@@ -183,12 +184,17 @@ impl Sent {
 #[derive(Debug)]
 struct Shared {
     table: RwLock<Table>,
+    /// Those of the table, for who sends.
+    lines: ArcSwap<Lines>,
     version: watch::Sender<u64>,
     turn: AtomicUsize,
     dice: Dice,
     /// How many there are, suspects excepted: beats carry it.
     well: AtomicU64,
 }
+
+/// The way to each member.
+pub(crate) type Lines = FxHashMap<ServerId, Arc<Line>>;
 
 #[derive(Debug, Default)]
 struct Table {
@@ -210,6 +216,7 @@ impl Members {
     pub(crate) fn new(seed: u64) -> Members {
         Members(Arc::new(Shared {
             table: RwLock::default(),
+            lines: ArcSwap::default(),
             version: watch::Sender::new(0),
             turn: AtomicUsize::new(0),
             dice: Dice::new(seed),
@@ -217,8 +224,9 @@ impl Members {
         }))
     }
 
-    pub(crate) fn line(&self, id: &ServerId) -> Option<Arc<Line>> {
-        self.table().by_id.get(id).map(|entry| Arc::clone(&entry.line))
+    /// The lines to all, as they are now.
+    pub(crate) fn lines(&self) -> Guard<Arc<Lines>> {
+        self.0.lines.load()
     }
 
     /// The lines to all of a kind, the leaving too.
@@ -285,6 +293,8 @@ impl Members {
                 table.by_id.values().filter(|entry| entry.member.state != State::Suspect).count();
             self.0.well.store(well.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
             table.index();
+            let lines = table.by_id.iter().map(|(id, entry)| (id.clone(), Arc::clone(&entry.line)));
+            self.0.lines.store(Arc::new(lines.collect()));
             changed
         };
         self.0.version.send_modify(|version| *version += 1);

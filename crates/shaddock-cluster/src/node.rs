@@ -129,10 +129,11 @@ impl Node {
     ///
     /// When it was not sent. That it was does not mean that it arrives.
     pub fn cast(&self, to: &ServerId, payload: impl AsRef<[u8]>) -> Result<(), CastError> {
-        let Some(line) = self.inner.members.line(to) else {
+        let lines = self.inner.members.lines();
+        let Some(line) = lines.get(to) else {
             return Err(CastError { server: to.clone(), failure: CastFailure::NoSuchServer });
         };
-        self.inner.cast(&line, payload.as_ref())
+        self.inner.cast(line, payload.as_ref())
     }
 
     /// Tells all servers of a kind something, this one too if it is of that kind, and returns the errors

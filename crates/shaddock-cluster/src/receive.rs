@@ -16,8 +16,9 @@ use crate::members::Member;
 
 /// Takes what arrives for one server.
 ///
-/// The server's one loop calls these, one after the other, in the order in which each sender sent. They
-/// must not block, wait or panic: what takes time goes to a queue or a task.
+/// These are called one after the other, in the order in which each sender sent: by the server's own loop, or, within
+/// [`trampoline::run`](crate::trampoline::run), on the thread of the sender. They must not block, wait or panic: what
+/// takes time goes to a queue or a task.
 pub trait Receive: Send + Sync + 'static {
     /// A server asks something. The answer may be sent later, from anywhere.
     fn call(&self, from: &Peer, payload: Bytes, answer: Answer);
@@ -164,8 +165,9 @@ impl Answer {
         self.sent = true;
         let what = What::Answer { number: self.number, status };
         let ReplyTo { peer, subject, .. } = &*self.to;
-        match self.inner.members.line(&peer.id).filter(|line| line.boot == peer.boot) {
-            Some(line) => self.inner.send(&line, |_| what, payload, None),
+        let lines = self.inner.members.lines();
+        match lines.get(&peer.id).filter(|line| line.boot == peer.boot) {
+            Some(line) => self.inner.send(line, |_| what, payload, None),
             // Whose answer it is says its number: it counts although its run is not known here any more.
             None => self.inner.publish(subject, peer.boot, Place::default(), what, payload, None),
         }

@@ -1,10 +1,14 @@
 //! The one loop of a node: reads what arrives, beats, and judges silence.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::task::{ArcWake, AtomicWaker, waker_ref};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Duration, Instant};
@@ -17,6 +21,7 @@ use crate::inner::Inner;
 use crate::receive::{Answer, Event, Receive, ReplyTo};
 use crate::roster::{Beat, Greeting, Roster, Who};
 use crate::subjects::Heard;
+use crate::trampoline;
 
 /// How many messages are taken in between two looks at the clock.
 const BATCH: usize = 32;
@@ -28,6 +33,7 @@ pub(crate) struct Run {
     inner: Arc<Inner>,
     receiver: Arc<dyn Receive>,
     feed: Subscription,
+    batch: Vec<Delivery>,
     link: watch::Receiver<Link>,
     roster: Roster,
     senders: FxHashMap<Boot, Sender>,
@@ -106,6 +112,7 @@ impl Run {
             inner,
             receiver,
             feed,
+            batch: Vec::with_capacity(BATCH),
             roster,
             senders: FxHashMap::default(),
             ungreeted,
@@ -121,11 +128,18 @@ impl Run {
         self.inner.members.set_load(&self.inner.own.id, self.receiver.load());
     }
 
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
         let (inner, mut link) = (self.inner.clone(), self.link.clone());
-        self.settle();
-        loop {
-            let wake_at = self.wake_at();
+        let ending =
+            Ending(Arc::new(Shared { run: Mutex::new(Some(self)), task: AtomicWaker::new() }));
+        let shared = &ending.0;
+        let told = waker_ref(shared);
+        let stopped = loop {
+            let settle = |run: &mut Run| {
+                run.settle();
+                run.wake_at()
+            };
+            let Some(wake_at) = shared.with(settle) else { break false };
             // Every branch is cancel-safe.
             let interrupt = async {
                 tokio::select! {
@@ -139,39 +153,48 @@ impl Run {
             // Looked at when it has been woken, and not for each message that arrives: 1,000 instructions less for a
             // request that is sent on.
             let mut interrupts = FuturesUnordered::from_iter([interrupt]);
+            let hear = poll_fn(|cx| {
+                shared.task.register(cx.waker());
+                let heard = shared.with(|run| run.poll_hear(&mut Context::from_waker(&told)));
+                heard.unwrap_or(Poll::Ready(()))
+            });
             // Messages come last, so that a flood of them delays no beat.
-            tokio::select! {
+            let interrupt = tokio::select! {
                 biased;
-                Some(interrupt) = interrupts.next() => match interrupt {
-                    Interrupt::Stop => break,
-                    Interrupt::Link(link) => self.on_link(link),
-                    Interrupt::Time => self.on_time(),
-                    Interrupt::Sooner => {}
-                },
-                () = self.hear() => {
-                    tracing::error!(server = %inner.own.id, "the engine ended the subscription");
-                    break;
-                }
+                Some(interrupt) = interrupts.next() => interrupt,
+                () = hear => break false,
+            };
+            match interrupt {
+                Interrupt::Stop => break true,
+                Interrupt::Link(link) => drop(shared.with(|run| run.on_link(link))),
+                Interrupt::Time => drop(shared.with(Run::on_time)),
+                Interrupt::Sooner => {}
             }
-            self.settle();
+        };
+        if !stopped {
+            let panicked = shared.run.is_poisoned();
+            tracing::error!(server = %inner.own.id, panicked, "a server does not hear the cluster any more");
         }
         inner.say_bye();
     }
 
-    /// Takes what arrives, until the engine ends the subscription. Cancel-safe: waits only with an empty hand.
-    ///
-    /// It goes on while the others of the loop wait, so that these are not set up anew for each message: 1,400 instructions
-    /// less for a request that is sent on.
-    async fn hear(&mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while self.feed.recv_many(&mut batch, BATCH).await != 0 {
-            let now = Instant::now();
-            for delivery in batch.drain(..) {
-                self.on_delivery(delivery, now);
-                self.settle();
+    /// Takes what has arrived, a batch of it. Ready at the end of the subscription.
+    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut batch = std::mem::take(&mut self.batch);
+        let heard = self.feed.poll_recv_many(cx, &mut batch, BATCH);
+        let now = Instant::now();
+        for delivery in batch.drain(..) {
+            self.on_delivery(delivery, now);
+            self.settle();
+        }
+        self.batch = batch;
+        match heard {
+            Poll::Ready(0) => Poll::Ready(()),
+            Poll::Ready(BATCH) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
-            // A queue of ours is no tokio resource: without this a flood would keep the thread.
-            tokio::task::consume_budget().await;
+            Poll::Ready(_) | Poll::Pending => Poll::Pending,
         }
     }
 
@@ -460,6 +483,55 @@ impl Run {
                 members.get(&sender.reply.peer.id).is_some_and(|member| member.boot == *boot)
             });
         }
+    }
+}
+
+/// A run, and the task that has to be woken for it if nobody sees to it first.
+struct Shared {
+    /// Nothing once the loop has ended.
+    run: Mutex<Option<Run>>,
+    task: AtomicWaker,
+}
+
+impl Shared {
+    /// Does something with the run. Gives nothing if it has ended, or something that was done before panicked.
+    fn with<T>(&self, what: impl FnOnce(&mut Run) -> T) -> Option<T> {
+        self.run.lock().ok()?.as_mut().map(what)
+    }
+
+    /// Takes what has arrived, on the thread of whoever sent it.
+    fn hear_here(self: Arc<Shared>) {
+        let told = waker_ref(&self);
+        // A panic is the loop's, as if it had been there: it finds a lock that is poisoned.
+        let heard = catch_unwind(AssertUnwindSafe(|| {
+            let run = &mut *self.run.try_lock().ok()?;
+            Some(run.as_mut()?.poll_hear(&mut Context::from_waker(&told)))
+        }));
+        if !matches!(heard, Ok(Some(Poll::Pending))) {
+            self.task.wake();
+        }
+    }
+}
+
+impl ArcWake for Shared {
+    fn wake_by_ref(shared: &Arc<Shared>) {
+        ArcWake::wake(shared.clone());
+    }
+
+    fn wake(self: Arc<Shared>) {
+        if let Err(shared) = trampoline::leave(self, Shared::hear_here) {
+            shared.task.wake();
+        }
+    }
+}
+
+/// Ends a run when its loop does, however that comes: the engine keeps the waker, and so all of it.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let run = self.0.run.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(run);
     }
 }
 

@@ -6,16 +6,17 @@ mod remotes;
 
 use std::any::TypeId;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use futures_util::FutureExt as _;
 use rustc_hash::FxHashMap;
-use shaddock_cluster::{Answer, Peer};
+use shaddock_cluster::{Answer, Peer, trampoline};
 use shaddock_protocol::{Hello, Incoming, Route};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -216,7 +217,11 @@ impl Core {
             self.metrics.timeouts.increment(1);
             return Err(Fault::internal("its turn came after the deadline"));
         }
-        let run = caller::until(deadline, self.caught(run));
+        let mut run = std::pin::pin!(caller::until(deadline, self.caught(run)));
+        // Most end at once, and need no timer.
+        if let Some(result) = run.as_mut().now_or_never() {
+            return result;
+        }
         match tokio::time::timeout_at(deadline, run).await {
             Ok(result) => result,
             Err(_) => {
@@ -228,6 +233,9 @@ impl Core {
 
     /// Waits for `run`. What panics is a fault.
     pub(crate) async fn caught<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut run = std::pin::pin!(run);
+        // It may take any time, and nothing that another server waits for waits for it.
+        let run = poll_fn(|cx| trampoline::aside(|| run.as_mut().poll(cx)));
         let panic = match AssertUnwindSafe(run).catch_unwind().await {
             Ok(result) => return result,
             Err(panic) => panic,
@@ -245,10 +253,9 @@ impl Core {
             .ok_or_else(|| Fault::new(Fault::INTERNAL, format!("there is no handler for {route}")))
     }
 
-    /// Sends a message on to the server it is meant for. The answer goes to the client by itself.
-    fn forward(self: &Arc<Core>, record: &Arc<Record>, message: Incoming) -> Result<Taken> {
-        let session = Session::here(record.clone());
-        let kind = self.app.kind(message.route.kind())?;
+    /// The server that a message is meant for.
+    fn destination(&self, record: &Arc<Record>, route: &Route) -> Result<ServerId> {
+        let kind = self.app.kind(route.kind())?;
         // The sessions of another front-end are none of its own: its hooks would never run for them.
         if self.app.is_frontend(kind) {
             return Err(Fault::new(
@@ -256,12 +263,23 @@ impl Core {
                 format!("{kind} is another kind of front-end"),
             ));
         }
+        self.router.of_session(kind, &Session::here(record.clone()))
+    }
+
+    /// Sends a message on to the server it is meant for. The answer goes to the client by itself.
+    fn forward(self: &Arc<Core>, record: &Arc<Record>, message: Incoming) -> Taken {
         // Begun before the server is chosen: whoever changes owners after that sees it, and an order that was given
         // before is seen here.
         let forwarding = record.begin_forward();
-        let server = self.router.of_session(kind, &session)?;
+        let server = match self.destination(record, &message.route) {
+            Ok(server) => server,
+            Err(fault) => {
+                self.answer_fault(record, message.id, &message.route, fault);
+                return Taken::Done;
+            }
+        };
         if record.mailbox.has_orders() {
-            return Ok(Taken::Later(message));
+            return Taken::Later(message);
         }
         let Incoming { id, route, body } = message;
         let packed = record.identity(|Identity { uid, settings, revision }| {
@@ -280,16 +298,16 @@ impl Core {
             forward.pack()
         });
         self.metrics.forwarded.increment(1);
-        let (core, record, deadline) = (self.clone(), record.clone(), self.deadline());
+        let (core, deadline) = (self.clone(), self.deadline());
         self.router.caller().node().call_then(&server, &packed, deadline, move |answer| {
+            let record = forwarding.record();
             let body = match answer.map_err(Fault::from).and_then(envelope::unpack_answer) {
                 Ok(body) => body,
                 Err(fault) => core.fault_body(fault, &route, &Session::here(record.clone())),
             };
             record.respond(id, &route, &body);
-            drop(forwarding);
         });
-        Ok(Taken::Done)
+        Taken::Done
     }
 
     fn answer_fault(
@@ -311,15 +329,17 @@ impl Core {
         answer: Answer,
     ) {
         let read = || -> Result<(Route, Session)> {
-            Ok((forward.route.parse()?, self.far_session(&from.id, &forward)?))
+            // What is shared anyway, for its body, need not be copied.
+            let route = ByteString::try_from(payload.slice_ref(forward.route.as_bytes()));
+            let route = route.map_err(|error| Fault::internal(error.to_string()))?;
+            Ok((Route::parse(route)?, self.far_session(&from.id, &forward)?))
         };
         let (route, session) = match read() {
             Ok(read) => read,
             Err(fault) => return reply(answer, Err(fault)),
         };
-        let (uid, revision) =
-            session.identity(|identity| (identity.uid.clone(), identity.revision));
-        if !self.channels.admit(uid.as_deref().unwrap_or_default(), revision) {
+        let Forward { uid, revision, .. } = forward;
+        if !self.channels.admit(uid.unwrap_or_default(), revision) {
             self.metrics.fenced.increment(1);
             let ask =
                 self.router.caller().remote(session.frontend(), remote::SERVICE, remote::CONFIRM);
@@ -328,7 +348,7 @@ impl Core {
             return reply(answer, Err(Fault::internal("another session has its uid by now")));
         }
         let endpoint = match self.endpoint(&route) {
-            Ok(endpoint) => endpoint.clone(),
+            Ok(endpoint) => endpoint,
             Err(fault) => return reply(answer, Ok(self.fault_body(fault, &route, &session))),
         };
         let lane = (session.frontend().clone(), forward.session);
@@ -368,7 +388,6 @@ impl Core {
                 settings: Settings::unread(forward.settings),
                 revision: forward.revision,
             },
-            self.router.caller().clone(),
             self.pusher.clone(),
         ))
     }
@@ -458,13 +477,10 @@ impl Desk for Inbox {
 
     fn take(&self, record: &Arc<Record>, message: Incoming) -> Taken {
         let core = &self.0;
-        let (id, route) = (message.id, message.route.clone());
-        if route.kind() != core.kind.as_str() {
-            return core.forward(record, message).unwrap_or_else(|fault| {
-                core.answer_fault(record, id, &route, fault);
-                Taken::Done
-            });
+        if message.route.kind() != core.kind.as_str() {
+            return core.forward(record, message);
         }
+        let Incoming { id, route, body } = message;
         let endpoint = match core.endpoint(&route) {
             Ok(endpoint) => endpoint,
             Err(fault) => {
@@ -478,7 +494,7 @@ impl Desk for Inbox {
         let is_alone = endpoint.together.is_none();
         let job: Job = Box::pin(async move {
             let session = Session::here(record.clone());
-            let body = core.handle(&served, &session, &route, message.body, deadline).await;
+            let body = core.handle(&served, &session, &route, body, deadline).await;
             record.respond(id, &route, &body);
         });
         if is_alone { Taken::InOrder(job) } else { Taken::Beside(job) }

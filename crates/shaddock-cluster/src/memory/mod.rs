@@ -11,8 +11,9 @@ mod weather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
@@ -122,7 +123,7 @@ impl Memory {
 
     fn on(weather: Weather, rough: bool) -> Arc<Memory> {
         let hub = Arc::new(Hub {
-            routes: RwLock::default(),
+            routes: ArcSwap::default(),
             rough: AtomicBool::new(rough),
             weather: Mutex::new(weather),
             stores: Mutex::default(),
@@ -156,7 +157,7 @@ impl Engine for Memory {
         if !self.wire.is_up() {
             return Err(PublishError::NoLink);
         }
-        let routes = self.hub.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.hub.routes.load();
         let (mut last, mut full) = (None::<&Place>, false);
         let mut carry = |place: &Place, payload: Bytes| {
             let message = Delivery::Message { subject: subject.clone(), payload };
@@ -192,18 +193,18 @@ impl Engine for Memory {
             patterns.len(),
             capacity,
         ));
-        {
-            let mut routes = self.hub.routes.write().unwrap_or_else(PoisonError::into_inner);
+        self.hub.change(|routes| {
             for (lane, pattern) in patterns.iter().enumerate() {
                 routes.add(pattern, Place { queue: Arc::clone(&queue), lane });
             }
-        }
+        });
         let hub = Arc::clone(&self.hub);
         let reader = Reader::new(queue, move |queue| {
-            let mut routes = hub.routes.write().unwrap_or_else(PoisonError::into_inner);
-            for pattern in &patterns {
-                routes.remove(pattern, queue);
-            }
+            hub.change(|routes| {
+                for pattern in &patterns {
+                    routes.remove(pattern, queue);
+                }
+            });
         });
         Box::pin(async move { Ok(Subscription::new(reader)) })
     }
@@ -230,7 +231,8 @@ impl Engine for Memory {
 
 /// What all connections share.
 struct Hub {
-    routes: RwLock<Routes>,
+    /// Read by every message, and copied by those who come and go.
+    routes: ArcSwap<Routes>,
     /// Whether `weather` has to be asked at all.
     rough: AtomicBool,
     weather: Mutex<Weather>,
@@ -258,6 +260,14 @@ impl Hub {
 
     fn stores(&self) -> MutexGuard<'_, BTreeMap<String, Arc<store::Values>>> {
         self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl Fn(&mut Routes)) {
+        self.routes.rcu(|routes| {
+            let mut routes = Routes::clone(routes);
+            change(&mut routes);
+            routes
+        });
     }
 
     /// Brings something to a queue, or loses it. Returns false if the queue is full.
@@ -295,7 +305,7 @@ impl Wire {
 }
 
 /// Who listens to what.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Routes {
     exactly: FxHashMap<String, Vec<Place>>,
     below: FxHashMap<String, Vec<Place>>,
@@ -304,6 +314,7 @@ struct Routes {
 }
 
 /// A queue, and which of its patterns something came by.
+#[derive(Clone)]
 struct Place {
     queue: Arc<Queue>,
     lane: usize,

@@ -77,7 +77,11 @@ impl Queue {
 }
 
 impl Waiting {
-    fn pop(&mut self) -> Option<Delivery> {
+    fn pop_due(&mut self) -> Option<Delivery> {
+        let is_late = |due| Instant::now() < due;
+        if self.messages.front()?.due.is_some_and(is_late) {
+            return None;
+        }
         let Message { lane, delivery, .. } = self.messages.pop_front()?;
         if let Some(count) = self.counts.get_mut(lane) {
             *count -= 1;
@@ -97,34 +101,58 @@ impl<F: Fn(&Arc<Queue>)> Reader<F> {
     pub(super) fn new(queue: Arc<Queue>, unsubscribe: F) -> Reader<F> {
         Reader { queue, sleep: None, unsubscribe }
     }
+
+    /// Takes what is due, at most `limit`. After less than that, the task is woken for the next.
+    fn poll_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: usize,
+        mut take: impl FnMut(Delivery),
+    ) -> Poll<usize> {
+        let mut taken = 0;
+        loop {
+            let due = {
+                let waiting = &mut *self.queue.waiting();
+                while taken < limit
+                    && let Some(delivery) = waiting.pop_due()
+                {
+                    take(delivery);
+                    taken += 1;
+                }
+                if taken == limit {
+                    return Poll::Ready(taken);
+                }
+                waiting.reader = Some(cx.waker().clone());
+                waiting.messages.front().and_then(|message| message.due)
+            };
+            if let Some(due) = due {
+                let sleep =
+                    self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+                if sleep.deadline() != due {
+                    sleep.as_mut().reset(due);
+                }
+                if sleep.as_mut().poll(cx).is_ready() {
+                    continue;
+                }
+            }
+            return if taken == 0 { Poll::Pending } else { Poll::Ready(taken) };
+        }
+    }
 }
 
 impl<F: Fn(&Arc<Queue>) + Send> Source<Delivery> for Reader<F> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        loop {
-            let due = {
-                let waiting = &mut *self.queue.waiting();
-                let due = waiting.messages.front().map(|message| message.due);
-                match due {
-                    Some(Some(due)) if Instant::now() < due => {
-                        waiting.reader = Some(cx.waker().clone());
-                        due
-                    }
-                    None => {
-                        waiting.reader = Some(cx.waker().clone());
-                        return Poll::Pending;
-                    }
-                    Some(_) => return Poll::Ready(waiting.pop()),
-                }
-            };
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-            if sleep.deadline() != due {
-                sleep.as_mut().reset(due);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
+        let mut next = None;
+        self.poll_due(cx, 1, |delivery| next = Some(delivery)).map(|_| next)
+    }
+
+    fn poll_next_many(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<Delivery>,
+        limit: usize,
+    ) -> Poll<usize> {
+        self.poll_due(cx, limit, |delivery| batch.push(delivery))
     }
 }
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use shaddock_cluster::contract::{Heard, Witness};
 use shaddock_cluster::memory::{Chaos, Memory};
 use shaddock_cluster::{
     Answer, CallFailure, CastFailure, Config, Event, Kind, Node, Peer, Receive, ServerId, State,
+    trampoline,
 };
 use tokio::time::{Duration, Instant};
 
@@ -518,4 +520,39 @@ async fn a_task_that_never_ran_leaves_no_call_waiting() {
     node.left().await;
     let error = node.call(&id("a"), "", after(60_000)).await.unwrap_err();
     assert_eq!(error.failure, CallFailure::Closed);
+}
+
+/// Panics when it is asked anything.
+struct Fragile;
+
+impl Receive for Fragile {
+    fn call(&self, _: &Peer, _: Bytes, _: Answer) {
+        panic!("of the test");
+    }
+
+    fn cast(&self, _: &Peer, _: Bytes) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_is_taken_in_the_senders_turn() {
+    let engine = Memory::new();
+    let (a, mut b) = (join(&engine, "a-1", "a").await, join(&engine, "b-1", "b").await);
+    let call = trampoline::run(|| a.node.call(&id("b-1"), "ping", after(1000)));
+    // Nothing that waits for a task is there at once.
+    let (payload, answer) = b.called().now_or_never().unwrap();
+    trampoline::run(|| answer.send(payload)).unwrap();
+    assert_eq!(call.now_or_never().unwrap().unwrap(), "ping");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_panics_in_a_senders_turn_ends_its_own_node_alone() {
+    let engine = Memory::new();
+    let a = join(&engine, "a-1", "a").await;
+    let config = Config::new(id("b-1"), kind("b"));
+    let spawn = |task| drop(tokio::spawn(task));
+    let b = Node::join(engine, config, Arc::new(Fragile), spawn).await.unwrap();
+    let call = trampoline::run(|| a.node.call(&id("b-1"), "ping", after(1000)));
+    b.left().await;
+    assert!(call.await.is_err());
+    assert_eq!(a.node.members().all().len(), 1);
 }

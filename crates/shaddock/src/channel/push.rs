@@ -24,33 +24,35 @@ pub(crate) trait Deliver: Send + Sync {
 
 /// Sends pushes on behalf of one server.
 #[derive(Clone)]
-pub(crate) struct Pusher {
+pub(crate) struct Pusher(Arc<Inner>);
+
+struct Inner {
     caller: Caller,
     tables: Arc<Tables>,
     metrics: PushMetrics,
     /// The server's own sessions, if it is a front-end: they are reached at once, so that what a
     /// handler pushes to them arrives before its answer.
-    own: Arc<OnceLock<Weak<dyn Deliver>>>,
+    own: OnceLock<Weak<dyn Deliver>>,
 }
 
 impl Pusher {
     pub(crate) fn new(caller: Caller, tables: Arc<Tables>, metrics: PushMetrics) -> Pusher {
-        Pusher { caller, tables, metrics, own: Arc::default() }
+        Pusher(Arc::new(Inner { caller, tables, metrics, own: OnceLock::new() }))
     }
 
     /// What asks other servers.
     pub(crate) fn caller(&self) -> &Caller {
-        &self.caller
+        &self.0.caller
     }
 
     /// The server's place in the cluster.
     pub(crate) fn node(&self) -> &Node {
-        self.caller.node()
+        self.0.caller.node()
     }
 
     /// From now on pushes to our own sessions go there. Said once.
     pub(crate) fn deliver_own(&self, own: Weak<dyn Deliver>) {
-        let _ = self.own.set(own);
+        let _ = self.0.own.set(own);
     }
 
     /// Writes a body as JSON, and sees to it that it fits the route's schema, if there is one.
@@ -58,7 +60,7 @@ impl Pusher {
         let body = text::to_json(body).map_err(|error| {
             Fault::internal(format!("a push to {route} can't be written: {error}"))
         })?;
-        self.tables.check(route, &body)?;
+        self.0.tables.check(route, &body)?;
         Ok(body)
     }
 
@@ -133,14 +135,14 @@ impl Pusher {
         body: &Bytes,
         to: To<'_>,
     ) -> Result<()> {
-        let node = self.caller.node();
+        let node = self.0.caller.node();
         let push = Push { route, body, to };
         let mut packed = None;
         let mut sent = Ok(());
         for frontend in frontends {
-            self.metrics.sent.increment(1);
+            self.0.metrics.sent.increment(1);
             if *frontend == node.peer().id {
-                if let Some(own) = self.own.get().and_then(Weak::upgrade) {
+                if let Some(own) = self.0.own.get().and_then(Weak::upgrade) {
                     own.deliver(route, body, &push.to);
                 }
                 continue;
@@ -150,7 +152,7 @@ impl Pusher {
                 None => &*packed.insert(envelope::pack(&Tell::Push(push.clone()))?),
             };
             if let Err(error) = node.cast(frontend, packed) {
-                self.metrics.unsent.increment(1);
+                self.0.metrics.unsent.increment(1);
                 sent = sent.and(Err(error.into()));
             }
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use shaddock_cluster::trampoline;
 use shaddock_protocol::{CloseReason, Dialect, Event, Hello, Incoming};
 use shaddock_transport::{Wire, WireError};
 use tokio::time::{Instant, Sleep};
@@ -262,7 +263,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             // with cheap visits in vain 16,938 instructions a request instead of 19,707. All that others
             // may have done meanwhile is looked at after registering, by `speak` and `has_room`.
             self.record.mailbox.attend();
-            self.hear(cx, now);
+            trampoline::run(|| self.hear(cx, now));
             self.record.mailbox.register(cx.waker());
             self.speak(cx);
             if let Some(ending) = self.ending.take() {

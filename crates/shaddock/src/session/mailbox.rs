@@ -123,7 +123,7 @@ impl Mailbox {
 
     /// Whether the task has something to do that it does not know of.
     pub(crate) fn has_orders(&self) -> bool {
-        !self.lock().orders.is_empty()
+        self.filled.load(Ordering::Acquire) && !self.lock().orders.is_empty()
     }
 
     /// Wakes the task, to look again at what it waits for.

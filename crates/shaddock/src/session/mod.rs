@@ -22,7 +22,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::channel::push::Pusher;
 use crate::error::{Fault, Result};
 use crate::ids::{Member, ServerId, SessionId, Uid};
-use crate::rpc::caller::{Caller, RpcError};
+use crate::rpc::caller::RpcError;
 use record::Record;
 use settings::Settings;
 
@@ -48,7 +48,6 @@ struct Far {
     frontend: ServerId,
     peer: SocketAddr,
     state: Mutex<Identity>,
-    caller: Caller,
     pusher: Pusher,
 }
 
@@ -152,11 +151,10 @@ impl Session {
         frontend: ServerId,
         peer: SocketAddr,
         identity: Identity,
-        caller: Caller,
         pusher: Pusher,
     ) -> Session {
         let state = Mutex::new(identity);
-        Session(Place::Far(Arc::new(Far { id, frontend, peer, state, caller, pusher })))
+        Session(Place::Far(Arc::new(Far { id, frontend, peer, state, pusher })))
     }
 
     /// Which connection it is.
@@ -367,7 +365,8 @@ impl Session {
         match &self.0 {
             Place::Here(record) => record.apply(change).await.map_err(BindError::from),
             Place::Far(far) => {
-                let ask = far.caller.remote(&far.frontend, remote::SERVICE, remote::CHANGE);
+                let ask =
+                    far.pusher.caller().remote(&far.frontend, remote::SERVICE, remote::CHANGE);
                 let done: Result<Result<u64, Unchanged>, RpcError> =
                     ask.call(&(far.id, change)).await;
                 match done {

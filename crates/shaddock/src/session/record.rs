@@ -327,6 +327,12 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Forwarding(Arc<Record>);
 
+impl Forwarding {
+    pub(crate) fn record(&self) -> &Arc<Record> {
+        &self.0
+    }
+}
+
 impl Drop for Forwarding {
     fn drop(&mut self) {
         self.0.forwarded.fetch_sub(1, Ordering::AcqRel);

@@ -10,6 +10,8 @@ use crate::rpc::envelope;
 /// Names and their values. They travel with each message, and are read and written only when somebody needs them to be.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
+    /// As they came; empty if they did not, or have changed since.
+    came: Bytes,
     packed: OnceLock<Bytes>,
     read: OnceLock<Map<String, Value>>,
 }
@@ -18,24 +20,27 @@ impl Settings {
     /// As they came with a message.
     pub(crate) fn unread(packed: &[u8]) -> Settings {
         // Copied, for a session may be kept, and the message should not be with it.
-        Settings { packed: Bytes::copy_from_slice(packed).into(), read: OnceLock::new() }
+        Settings { came: Bytes::copy_from_slice(packed), ..Settings::default() }
     }
 
     /// What is in them.
     pub(crate) fn read(&self) -> &Map<String, Value> {
         self.read.get_or_init(|| {
-            let packed = self.packed.get().filter(|packed| !packed.is_empty());
-            let read = packed.map(|packed| envelope::unpack(packed)).transpose();
-            read.unwrap_or_else(|error| {
+            if self.came.is_empty() {
+                return Map::new();
+            }
+            envelope::unpack(&self.came).unwrap_or_else(|error| {
                 tracing::error!(%error, "the settings of a session are unreadable");
-                None
+                Map::new()
             })
-            .unwrap_or_default()
         })
     }
 
     /// As they travel; written again only when they have changed.
     pub(crate) fn packed(&self) -> &Bytes {
+        if !self.came.is_empty() {
+            return &self.came;
+        }
         self.packed.get_or_init(|| match self.read() {
             none if none.is_empty() => Bytes::new(),
             some => envelope::pack(some).expect("JSON can be written"),
@@ -44,6 +49,7 @@ impl Settings {
 
     pub(super) fn update(&mut self, set: Map<String, Value>, remove: &[String]) {
         self.read();
+        self.came = Bytes::new();
         self.packed.take();
         let Some(read) = self.read.get_mut() else { return };
         read.extend(set);

@@ -1,5 +1,6 @@
 //! The framework as applications and their clients see it, every server in memory.
 
+mod blocking;
 mod filters;
 mod handlers;
 mod order;

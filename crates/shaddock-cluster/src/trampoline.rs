@@ -1,0 +1,176 @@
+//! Doing on this thread what would else wake a task.
+//!
+//! A message between two servers of one process wakes the loop of its receiver, which wakes the task of a handler, whose
+//! answer wakes the loop of the sender, which wakes a connection: each on whatever thread is free. A connection does all
+//! of that in its own turn, one after the other: 18 % less CPU for an echo through a chat server, with two threads.
+//!
+//! What was left here wakes nobody, so nothing of it may wait for code that we do not know: see [`aside`].
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+/// How much may be left in one turn. What comes after that wakes its task.
+const LIMIT: usize = 64;
+
+type Work = Box<dyn FnOnce()>;
+
+struct Trampoline {
+    /// Kept from turn to turn, with its memory.
+    waiting: VecDeque<Work>,
+    last: Option<Work>,
+    /// How much more may be left; nothing while nobody is there to do it.
+    room: Option<usize>,
+}
+
+thread_local! {
+    static HERE: RefCell<Trampoline> =
+        const { RefCell::new(Trampoline { waiting: VecDeque::new(), last: None, room: None }) };
+}
+
+/// Runs `begin`, then whatever was left on this thread meanwhile, and what that leaves.
+///
+/// To be called where nothing is locked.
+pub fn run<T>(begin: impl FnOnce() -> T) -> T {
+    let _room = Room(here(|here| here.room.replace(LIMIT)));
+    let _rest = Rest;
+    begin()
+}
+
+/// Leaves something short to be done at the end of this turn. It must not panic.
+///
+/// # Errors
+///
+/// Gives `what` back if nobody would do it, or enough was left.
+pub fn leave<T: 'static>(what: T, work: fn(T)) -> Result<(), T> {
+    here(|here| match &mut here.room {
+        Some(room) if 0 < *room => {
+            *room -= 1;
+            here.waiting.push_back(Box::new(move || work(what)));
+            Ok(())
+        }
+        _ => Err(what),
+    })
+}
+
+/// Leaves something that may take long, to be done after all else. It must not panic.
+///
+/// # Errors
+///
+/// Gives `what` back if nobody would do it, or something waits already: it would wait for that.
+pub fn leave_last<T: 'static>(what: T, work: fn(T)) -> Result<(), T> {
+    here(|here| {
+        if here.room.is_none() || here.last.is_some() {
+            return Err(what);
+        }
+        here.last = Some(Box::new(move || work(what)));
+        Ok(())
+    })
+}
+
+/// Runs code that may take any time: what was left is done before it, and it leaves nothing itself.
+///
+/// To be called where nothing is locked.
+pub fn aside<T>(code: impl FnOnce() -> T) -> T {
+    drop(Rest);
+    let _room = Room(here(|here| here.room.take()));
+    code()
+}
+
+fn here<T>(with: impl FnOnce(&mut Trampoline) -> T) -> T {
+    HERE.with_borrow_mut(with)
+}
+
+/// How much there was room for before.
+struct Room(Option<usize>);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        here(|here| here.room = self.0);
+    }
+}
+
+/// What was left: done when this is dropped, also because of a panic.
+struct Rest;
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        while let Some(work) = here(|here| here.waiting.pop_front().or_else(|| here.last.take())) {
+            work();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// What was done, in order.
+    type Log = Rc<RefCell<Vec<&'static str>>>;
+
+    fn note((log, what): (Log, &'static str)) {
+        log.borrow_mut().push(what);
+    }
+
+    #[test]
+    fn what_is_left_is_done_at_the_end_of_the_turn_and_what_may_take_long_after_the_rest() {
+        let log = Log::default();
+        run(|| {
+            leave_last((log.clone(), "long"), note).unwrap();
+            leave((log.clone(), "first"), |(log, what)| {
+                leave((log.clone(), "third"), note).unwrap();
+                note((log, what));
+            })
+            .unwrap();
+            leave((log.clone(), "second"), note).unwrap();
+            note((log.clone(), "turn"));
+        });
+        assert_eq!(*log.borrow(), ["turn", "first", "second", "third", "long"]);
+    }
+
+    #[test]
+    fn nothing_is_left_where_nobody_would_do_it() {
+        assert_eq!(leave(1, drop), Err(1));
+        run(|| {
+            aside(|| assert_eq!((leave(1, drop), leave_last(2, drop)), (Err(1), Err(2))));
+            assert_eq!((leave(1, drop), leave_last(2, drop)), (Ok(()), Ok(())));
+            assert_eq!(leave_last(3, drop), Err(3), "it would wait for the other");
+        });
+        assert_eq!(leave_last(1, drop), Err(1));
+    }
+
+    #[test]
+    fn a_turn_has_an_end() {
+        let done = Rc::new(Cell::new(0));
+        fn again(done: Rc<Cell<usize>>) {
+            done.set(done.get() + 1);
+            if let Err(done) = leave(done, again) {
+                done.set(done.get() + 1000);
+            }
+        }
+        run(|| leave(done.clone(), again)).unwrap();
+        assert_eq!(done.get(), LIMIT + 1000);
+    }
+
+    #[test]
+    fn what_was_left_does_not_wait_for_unknown_code_nor_for_what_panics() {
+        let log = Log::default();
+        run(|| {
+            leave((log.clone(), "left"), note).unwrap();
+            leave_last((log.clone(), "long"), note).unwrap();
+            aside(|| note((log.clone(), "aside")));
+        });
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            run(|| {
+                leave((log.clone(), "panic"), note).unwrap();
+                panic!("of the test");
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(*log.borrow(), ["left", "long", "aside", "panic"]);
+        assert_eq!(leave(1, drop), Err(1));
+    }
+}
