@@ -86,21 +86,19 @@ pub(crate) fn steps(workspace: &Workspace, scope: Scope, missing: &Missing) -> V
         let (clients, e2e) = (root.join("clients/js"), root.join("e2e"));
         steps
             .push(Step::new("client for JavaScript", [npm(&clients, "ci"), npm(&clients, "test")]));
-        steps.push(Step::new("wirelab, in release", [cargo("build --release -p wirelab")]));
-        steps.push(Step::new(
-            "the Rust client's tour, in release",
-            [cargo("build --release -p shaddock-client --all-features --example tour")],
-        ));
+        // Those that the tests were built with: in release they would take minutes more.
+        let others = cargo("test --workspace --all-features --no-run");
+        let wirelab = target.join("debug/wirelab");
         let mut test = npm(&e2e, "test");
         test.env("CHAT_BIN", &chat)
-            .env("WIRELAB_BIN", target.join("release/wirelab"))
-            .env("TOUR_BIN", target.join("release/examples/tour"))
+            .env("WIRELAB_BIN", &wirelab)
+            .env("TOUR_BIN", target.join("debug/examples/tour"))
             .env("PICTURES", target.join("pictures"));
-        steps.push(Step::new("end to end", [npm(&e2e, "ci"), test]));
+        steps.push(Step::new("end to end", [others, npm(&e2e, "ci"), test]));
         if !missing.has("nats-server") {
             let mut test = npm(&e2e, "run test:cluster");
             test.env("CHAT_BIN", &chat)
-                .env("WIRELAB_BIN", target.join("release/wirelab"))
+                .env("WIRELAB_BIN", &wirelab)
                 .env("CHAT_CLUSTER", "1")
                 .env("PICTURES", target.join("pictures-cluster"));
             steps.push(Step::new("end to end, in many processes", [test]));
@@ -174,12 +172,9 @@ pub(crate) fn faults(workspace: &Workspace, options: &[&str]) -> Step {
 /// What runs over NATS once more, with a newer broker than Debian's.
 fn over_newer_broker(root: &Path, target: &Path) -> Step {
     let (broker, mut commands) = newer_broker(target);
-    for line in ["test -p shaddock-nats --test it", "test -p chat --all-features --test it several"]
-    {
-        let mut test = cargo(root, line);
-        test.env("NATS_SERVER", &broker);
-        commands.push(test);
-    }
+    let mut test = cargo(root, "test -p shaddock-nats -p chat --all-features --test it");
+    test.env("NATS_SERVER", &broker);
+    commands.push(test);
     Step::new("a newer nats-server", commands)
 }
 

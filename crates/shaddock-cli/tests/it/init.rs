@@ -52,7 +52,8 @@ fn target() -> PathBuf {
     program.parent().unwrap().parent().unwrap().to_owned()
 }
 
-/// Does as one would in the project, with what was built already of what it depends on.
+/// Does as one would in the project, with what was built already of what it depends on: the workspace, too, has no
+/// debug information of others, which takes most of the time.
 fn cargo(project: &Path, line: &str) {
     let mut command = Command::new(env!("CARGO"));
     let output = command
@@ -60,6 +61,7 @@ fn cargo(project: &Path, line: &str) {
         .current_dir(project)
         .env("CARGO_TARGET_DIR", target())
         .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
         .output()
         .unwrap();
     let said =
