@@ -41,7 +41,7 @@ struct Arguments {
     #[arg(long, default_value_t = 3, value_name = "N")]
     rounds: usize,
     /// How long each work is measured, where it has no end of its own
-    #[arg(long, default_value_t = 3.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     seconds: f64,
     /// Only the systems whose names have this in them
     #[arg(long, value_name = "TEXT")]

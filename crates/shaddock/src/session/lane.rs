@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rustc_hash::FxHashMap;
 use shaddock_cluster::trampoline;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::tasks::Tasks;
 
@@ -50,7 +51,8 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
         }
         lanes.insert(key.clone(), VecDeque::new());
         drop(lanes);
-        let lane = Lane { lanes: self.clone(), key, job };
+        let under_way = self.tasks.under_way();
+        let lane = Lane { lanes: self.clone(), key, job, under_way };
         if let Err(lane) = trampoline::leave_last(lane, Lane::begin) {
             lane.spawn();
         }
@@ -82,6 +84,8 @@ struct Lane<K> {
     lanes: Arc<Lanes<K>>,
     key: K,
     job: Job,
+    /// A hand-over and a stop wait for it, task or not.
+    under_way: TaskTrackerToken,
 }
 
 impl<K: Clone + Eq + Hash + Send + 'static> Lane<K> {
@@ -104,7 +108,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lane<K> {
     }
 
     fn spawn(self) {
-        let Lane { lanes, key, mut job } = self;
+        let Lane { lanes, key, mut job, under_way } = self;
         lanes.tasks.clone().run("lane", async move {
             loop {
                 let done = AssertUnwindSafe(job);
@@ -115,11 +119,67 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lane<K> {
                 job = next;
             }
         });
+        drop(under_way);
     }
 }
 
 impl<K> fmt::Debug for Lanes<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lanes").field("bound", &self.bound).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Lanes, and whether nothing in them is under way.
+    fn lanes() -> (Arc<Lanes<u8>>, impl Fn() -> bool + Clone) {
+        let tasks = Tasks::root();
+        let lanes = Arc::new(Lanes::new(tasks.clone(), 2));
+        (lanes, move || tasks.idle(Duration::ZERO).now_or_never() == Some(true))
+    }
+
+    #[tokio::test]
+    async fn what_is_done_at_once_is_under_way_until_it_is_done() {
+        let (lanes, is_idle) = lanes();
+        let was_idle = Arc::new(AtomicBool::new(true));
+        trampoline::run(|| {
+            let (was_idle, is_idle_there) = (was_idle.clone(), is_idle.clone());
+            let job = async move { was_idle.store(is_idle_there(), Ordering::Relaxed) };
+            assert!(lanes.push(1, job.boxed()).is_ok());
+            assert!(!is_idle(), "it is left");
+        });
+        assert!(!was_idle.load(Ordering::Relaxed), "it is being done");
+        assert!(is_idle());
+    }
+
+    #[tokio::test]
+    async fn what_waits_gets_a_task_and_keeps_its_turn() {
+        let (lanes, is_idle) = lanes();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (go_on, waits) = tokio::sync::oneshot::channel();
+        let note = |number| {
+            let log = log.clone();
+            move || log.lock().unwrap().push(number)
+        };
+        trampoline::run(|| {
+            let (before, after) = (note(1), note(2));
+            let job = async move {
+                before();
+                waits.await.unwrap();
+                after();
+            };
+            assert!(lanes.push(1, job.boxed()).is_ok());
+            let next = note(3);
+            assert!(lanes.push(1, async move { next() }.boxed()).is_ok());
+        });
+        assert_eq!(*log.lock().unwrap(), [1]);
+        assert!(!is_idle());
+        go_on.send(()).unwrap();
+        assert!(lanes.tasks.idle(Duration::from_secs(5)).await);
+        assert_eq!(*log.lock().unwrap(), [1, 2, 3]);
     }
 }
