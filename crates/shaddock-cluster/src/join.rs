@@ -13,6 +13,7 @@ use crate::inner::Inner;
 use crate::receive::Receive;
 use crate::roster::{Beat, Who};
 use crate::run::Run;
+use crate::task;
 
 /// Enough for the beats of every server there is.
 const ROLL_CALL_QUEUE: usize = 4096;
@@ -32,7 +33,7 @@ pub(crate) async fn join(
     }
     let (known, all_know) = oneshot::channel();
     let run = Run::new(Arc::clone(inner), receiver, feed, beats, known);
-    spawn(Box::pin(run.run()));
+    spawn(Box::pin(task::run(run)));
     inner.announce();
     // One who does not greet back has gone meanwhile, or is slow: the next beat will do.
     let _ = timeout(inner.timings.roll_call, all_know).await;

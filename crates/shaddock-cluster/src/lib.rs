@@ -58,6 +58,7 @@ mod receive;
 mod roster;
 mod run;
 mod subjects;
+mod task;
 pub mod trampoline;
 
 #[cfg(feature = "contract")]

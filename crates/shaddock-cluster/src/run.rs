@@ -1,14 +1,10 @@
-//! The one loop of a node: reads what arrives, beats, and judges silence.
+//! What a node does with what arrives, and as time passes: it beats, and judges silence.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use futures_util::task::{ArcWake, AtomicWaker, waker_ref};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Duration, Instant};
@@ -21,7 +17,6 @@ use crate::inner::Inner;
 use crate::receive::{Answer, Event, Receive, ReplyTo};
 use crate::roster::{Beat, Greeting, Roster, Who};
 use crate::subjects::Heard;
-use crate::trampoline;
 
 /// How many messages are taken in between two looks at the clock.
 const BATCH: usize = 32;
@@ -30,11 +25,11 @@ const BATCH: usize = 32;
 const STRANGERS: usize = 4096;
 
 pub(crate) struct Run {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     receiver: Arc<dyn Receive>,
     feed: Subscription,
     batch: Vec<Delivery>,
-    link: watch::Receiver<Link>,
+    pub(crate) link: watch::Receiver<Link>,
     roster: Roster,
     senders: FxHashMap<Boot, Sender>,
     /// Those who were here before and have not greeted this server yet.
@@ -50,15 +45,6 @@ pub(crate) struct Run {
     next_judgement: Instant,
     /// Last, so that all else is gone when the node has ended. Works even if a receiver panics.
     _end: End,
-}
-
-/// Why the loop looks up from the messages.
-enum Interrupt {
-    Stop,
-    Link(Link),
-    Time,
-    /// A call must end before the next look at the clock.
-    Sooner,
 }
 
 /// One run of another server, as a source of frames.
@@ -128,58 +114,8 @@ impl Run {
         self.inner.members.set_load(&self.inner.own.id, self.receiver.load());
     }
 
-    pub(crate) async fn run(self) {
-        let (inner, mut link) = (self.inner.clone(), self.link.clone());
-        let ending =
-            Ending(Arc::new(Shared { run: Mutex::new(Some(self)), task: AtomicWaker::new() }));
-        let shared = &ending.0;
-        let told = waker_ref(shared);
-        let stopped = loop {
-            let settle = |run: &mut Run| {
-                run.settle();
-                run.wake_at()
-            };
-            let Some(wake_at) = shared.with(settle) else { break false };
-            // Every branch is cancel-safe.
-            let interrupt = async {
-                tokio::select! {
-                    biased;
-                    () = inner.stop.cancelled() => Interrupt::Stop,
-                    Ok(()) = link.changed() => Interrupt::Link(*link.borrow_and_update()),
-                    () = tokio::time::sleep_until(wake_at) => Interrupt::Time,
-                    () = inner.calls.sooner.notified() => Interrupt::Sooner,
-                }
-            };
-            // Looked at when it has been woken, and not for each message that arrives: 1,000 instructions less for a
-            // request that is sent on.
-            let mut interrupts = FuturesUnordered::from_iter([interrupt]);
-            let hear = poll_fn(|cx| {
-                shared.task.register(cx.waker());
-                let heard = shared.with(|run| run.poll_hear(&mut Context::from_waker(&told)));
-                heard.unwrap_or(Poll::Ready(()))
-            });
-            // Messages come last, so that a flood of them delays no beat.
-            let interrupt = tokio::select! {
-                biased;
-                Some(interrupt) = interrupts.next() => interrupt,
-                () = hear => break false,
-            };
-            match interrupt {
-                Interrupt::Stop => break true,
-                Interrupt::Link(link) => drop(shared.with(|run| run.on_link(link))),
-                Interrupt::Time => drop(shared.with(Run::on_time)),
-                Interrupt::Sooner => {}
-            }
-        };
-        if !stopped {
-            let panicked = shared.run.is_poisoned();
-            tracing::error!(server = %inner.own.id, panicked, "a server does not hear the cluster any more");
-        }
-        inner.say_bye();
-    }
-
     /// Takes what has arrived, a batch of it. Ready at the end of the subscription.
-    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut batch = std::mem::take(&mut self.batch);
         let heard = self.feed.poll_recv_many(cx, &mut batch, BATCH);
         let now = Instant::now();
@@ -198,7 +134,7 @@ impl Run {
         }
     }
 
-    fn wake_at(&self) -> Instant {
+    pub(crate) fn wake_at(&self) -> Instant {
         let mut wake_at = self.next_beat;
         if let Some(look) = self.inner.calls.look() {
             wake_at = wake_at.min(look);
@@ -210,7 +146,7 @@ impl Run {
         }
     }
 
-    fn on_time(&mut self) {
+    pub(crate) fn on_time(&mut self) {
         let now = Instant::now();
         self.inner.calls.end_late(now);
         match self.down {
@@ -236,7 +172,7 @@ impl Run {
         }
     }
 
-    fn on_link(&mut self, link: Link) {
+    pub(crate) fn on_link(&mut self, link: Link) {
         let now = Instant::now();
         match (link, self.down) {
             (Link::Down, None) => {
@@ -433,7 +369,7 @@ impl Run {
     }
 
     /// Acts on what the roster found, and tells the receiver.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for event in std::mem::take(&mut self.roster.events) {
             match &event {
                 Event::Joined(member) => {
@@ -483,55 +419,6 @@ impl Run {
                 members.get(&sender.reply.peer.id).is_some_and(|member| member.boot == *boot)
             });
         }
-    }
-}
-
-/// A run, and the task that has to be woken for it if nobody sees to it first.
-struct Shared {
-    /// Nothing once the loop has ended.
-    run: Mutex<Option<Run>>,
-    task: AtomicWaker,
-}
-
-impl Shared {
-    /// Does something with the run. Gives nothing if it has ended, or something that was done before panicked.
-    fn with<T>(&self, what: impl FnOnce(&mut Run) -> T) -> Option<T> {
-        self.run.lock().ok()?.as_mut().map(what)
-    }
-
-    /// Takes what has arrived, on the thread of whoever sent it.
-    fn hear_here(self: Arc<Shared>) {
-        let told = waker_ref(&self);
-        // A panic is the loop's, as if it had been there: it finds a lock that is poisoned.
-        let heard = catch_unwind(AssertUnwindSafe(|| {
-            let run = &mut *self.run.try_lock().ok()?;
-            Some(run.as_mut()?.poll_hear(&mut Context::from_waker(&told)))
-        }));
-        if !matches!(heard, Ok(Some(Poll::Pending))) {
-            self.task.wake();
-        }
-    }
-}
-
-impl ArcWake for Shared {
-    fn wake_by_ref(shared: &Arc<Shared>) {
-        ArcWake::wake(shared.clone());
-    }
-
-    fn wake(self: Arc<Shared>) {
-        if let Err(shared) = trampoline::leave(self, Shared::hear_here) {
-            shared.task.wake();
-        }
-    }
-}
-
-/// Ends a run when its loop does, however that comes: the engine keeps the waker, and so all of it.
-struct Ending(Arc<Shared>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let run = self.0.run.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(run);
     }
 }
 
