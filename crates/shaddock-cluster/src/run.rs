@@ -114,23 +114,33 @@ impl Run {
         self.inner.members.set_load(&self.inner.own.id, self.receiver.load());
     }
 
-    /// Takes what has arrived, a batch of it. Ready at the end of the subscription.
-    pub(crate) fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Takes what has arrived, at most so many batches. Ready if there may be more, or, with false, at the end of the
+    /// subscription.
+    pub(crate) fn poll_hear(&mut self, cx: &mut Context<'_>, batches: usize) -> Poll<bool> {
         let mut batch = std::mem::take(&mut self.batch);
-        let heard = self.feed.poll_recv_many(cx, &mut batch, BATCH);
-        let now = Instant::now();
-        for delivery in batch.drain(..) {
-            self.on_delivery(delivery, now);
-            self.settle();
+        let mut heard = BATCH;
+        for _ in 0..batches {
+            heard = match self.feed.poll_recv_many(cx, &mut batch, BATCH) {
+                Poll::Ready(heard) => heard,
+                Poll::Pending => {
+                    self.batch = batch;
+                    return Poll::Pending;
+                }
+            };
+            let now = Instant::now();
+            for delivery in batch.drain(..) {
+                self.on_delivery(delivery, now);
+                self.settle();
+            }
+            if heard < BATCH {
+                break;
+            }
         }
         self.batch = batch;
         match heard {
-            Poll::Ready(0) => Poll::Ready(()),
-            Poll::Ready(BATCH) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Ready(_) | Poll::Pending => Poll::Pending,
+            0 => Poll::Ready(false),
+            BATCH => Poll::Ready(true),
+            _ => Poll::Pending,
         }
     }
 

@@ -12,6 +12,9 @@ use crate::engine::Link;
 use crate::run::Run;
 use crate::trampoline;
 
+/// How many batches are taken before others have a turn: enough that queues don't fill where there are many tasks.
+const BATCHES: usize = 128;
+
 /// Why the task looks up from the messages.
 enum Interrupt {
     Stop,
@@ -48,8 +51,15 @@ pub(crate) async fn run(run: Run) {
         let mut interrupts = FuturesUnordered::from_iter([interrupt]);
         let hear = poll_fn(|cx| {
             shared.task.register(cx.waker());
-            let heard = shared.with(|run| run.poll_hear(&mut Context::from_waker(&told)));
-            heard.unwrap_or(Poll::Ready(()))
+            let hear = |run: &mut Run| run.poll_hear(&mut Context::from_waker(&told), BATCHES);
+            match shared.with(hear) {
+                Some(Poll::Ready(true)) => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Some(Poll::Pending) => Poll::Pending,
+                Some(Poll::Ready(false)) | None => Poll::Ready(()),
+            }
         });
         // Messages come last, so that a flood of them delays no beat.
         let interrupt = tokio::select! {
@@ -84,13 +94,13 @@ impl Shared {
         self.run.lock().ok()?.as_mut().map(what)
     }
 
-    /// Takes what has arrived, on the thread of whoever sent it.
+    /// Takes what has arrived, on the thread of whoever sent it. More than a batch is the task's.
     fn hear_here(self: Arc<Shared>) {
         let told = waker_ref(&self);
         // A panic is the task's, as if it had been there: it finds a lock that is poisoned.
         let heard = catch_unwind(AssertUnwindSafe(|| {
             let run = &mut *self.run.try_lock().ok()?;
-            Some(run.as_mut()?.poll_hear(&mut Context::from_waker(&told)))
+            Some(run.as_mut()?.poll_hear(&mut Context::from_waker(&told), 1))
         }));
         if !matches!(heard, Ok(Some(Poll::Pending))) {
             self.task.wake();
