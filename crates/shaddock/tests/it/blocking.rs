@@ -1,4 +1,4 @@
-//! A handler that blocks its thread holds up nobody but its client.
+//! A handler that blocks its thread holds up no server.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
