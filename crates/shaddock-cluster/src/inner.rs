@@ -10,12 +10,14 @@ use crate::calls::{Calls, Then};
 use crate::config::{Config, Timings};
 use crate::engine::{Back, Engine, PublishError, Subject};
 use crate::error::{CallError, CallFailure, CastError, CastFailure};
-use crate::frame::{self, Met, Place, What};
+use crate::frame::{self, Met, Place, Status, What};
 use crate::ids::{Boot, ClusterName, Peer, ServerId};
 use crate::members::{Line, Member, Members, Meta, State};
 use crate::pick;
+use crate::receive::ReplyTo;
 use crate::roster::{Beat, Bye, Greeting};
 use crate::subjects::Subjects;
+use crate::unsent::{Reply, Unsent};
 
 /// What the handles, the answers and the loop of a node share. It does not keep the node in the cluster.
 pub(crate) struct Inner {
@@ -27,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) queue: usize,
     pub(crate) members: Members,
     pub(crate) calls: Calls,
+    pub(crate) unsent: Unsent,
     pub(crate) counts: Counts,
     /// Cancelled to leave.
     pub(crate) stop: CancellationToken,
@@ -63,6 +66,7 @@ impl Inner {
             members: Members::new(pick::hash(own.id.as_str().as_bytes())),
             own,
             calls: Calls::default(),
+            unsent: Unsent::default(),
             counts: Counts::default(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -149,6 +153,31 @@ impl Inner {
             return None;
         }
         Some(number)
+    }
+
+    /// Answers a call.
+    pub(crate) fn answer(
+        &self,
+        to: &ReplyTo,
+        number: u64,
+        status: Status,
+        payload: &[u8],
+    ) -> Result<(), PublishError> {
+        let what = What::Answer { number, status };
+        let ReplyTo { peer, subject, .. } = to;
+        let lines = self.members.lines();
+        match lines.get(&peer.id).filter(|line| line.boot == peer.boot) {
+            Some(line) => self.send(line, |_| what, payload, None),
+            // Whose answer it is says its number: it counts although its run is not known here any more.
+            None => self.publish(subject, peer.boot, Place::default(), what, payload, None),
+        }
+    }
+
+    /// Keeps an answer that found a queue full, to be sent again.
+    pub(crate) fn keep(&self, reply: Reply) {
+        if self.unsent.keep(reply) {
+            self.calls.sooner.notify_one();
+        }
     }
 
     pub(crate) fn cast(&self, line: &Line, payload: &[u8]) -> Result<(), CastError> {

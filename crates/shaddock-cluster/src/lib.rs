@@ -60,6 +60,7 @@ mod run;
 mod subjects;
 mod task;
 pub mod trampoline;
+mod unsent;
 
 #[cfg(feature = "contract")]
 pub mod contract;

@@ -9,10 +9,11 @@ use tokio::time::{Duration, Instant};
 
 use crate::engine::{PublishError, Subject};
 use crate::error::CastFailure;
-use crate::frame::{Place, Status, What};
+use crate::frame::Status;
 use crate::ids::{Boot, Peer};
 use crate::inner::Inner;
 use crate::members::Member;
+use crate::unsent::Reply;
 
 /// Takes what arrives for one server.
 ///
@@ -137,7 +138,8 @@ impl Answer {
         self.to.lost.load(Ordering::Relaxed) == self.lost
     }
 
-    /// Answers.
+    /// Answers. If a queue on the way is full, the answer goes as soon as there is room, and comes after what is sent
+    /// to the caller meanwhile.
     ///
     /// # Errors
     ///
@@ -163,14 +165,14 @@ impl Answer {
 
     fn publish(&mut self, status: Status, payload: &[u8]) -> Result<(), PublishError> {
         self.sent = true;
-        let what = What::Answer { number: self.number, status };
-        let ReplyTo { peer, subject, .. } = &*self.to;
-        let lines = self.inner.members.lines();
-        match lines.get(&peer.id).filter(|line| line.boot == peer.boot) {
-            Some(line) => self.inner.send(line, |_| what, payload, None),
-            // Whose answer it is says its number: it counts although its run is not known here any more.
-            None => self.inner.publish(subject, peer.boot, Place::default(), what, payload, None),
+        let sent = self.inner.answer(&self.to, self.number, status, payload);
+        if sent != Err(PublishError::Full) {
+            return sent;
         }
+        let (to, payload) = (Arc::clone(&self.to), Bytes::copy_from_slice(payload));
+        let Answer { number, deadline, .. } = *self;
+        self.inner.keep(Reply { to, number, deadline, status, payload });
+        Ok(())
     }
 }
 

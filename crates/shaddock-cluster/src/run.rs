@@ -146,8 +146,9 @@ impl Run {
 
     pub(crate) fn wake_at(&self) -> Instant {
         let mut wake_at = self.next_beat;
-        if let Some(look) = self.inner.calls.look() {
-            wake_at = wake_at.min(look);
+        let Inner { calls, unsent, .. } = &*self.inner;
+        for sooner in [calls.look(), unsent.again()].into_iter().flatten() {
+            wake_at = wake_at.min(sooner);
         }
         match self.down {
             None => wake_at.min(self.next_judgement),
@@ -159,6 +160,9 @@ impl Run {
     pub(crate) fn on_time(&mut self) {
         let now = Instant::now();
         self.inner.calls.end_late(now);
+        self.inner.unsent.retry(now, |reply| {
+            self.inner.answer(&reply.to, reply.number, reply.status, &reply.payload)
+        });
         match self.down {
             Some((since, true)) if since + self.inner.timings.grace <= now => {
                 self.down = Some((since, false));

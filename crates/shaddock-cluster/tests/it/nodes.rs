@@ -304,6 +304,33 @@ async fn a_server_that_does_not_read_costs_the_others_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_wait_for_room() {
+    let engine = Memory::new();
+    let mut config = Config::new(id("asks"), kind("a"));
+    config.queue = 10;
+    let asks = Witness::join(engine.clone(), config).await.unwrap();
+    let mut answers = join(&engine, "answers", "a").await;
+    let calls = ["1", "2", "3"].map(|n| asks.node.call(&id("answers"), n, after(60_000)));
+    let mut asked = Vec::new();
+    for _ in &calls {
+        asked.push(answers.called().await);
+    }
+    // From here on nothing is read while this task does not wait.
+    while answers.node.cast(&id("asks"), "") == Ok(()) {}
+    for (n, answer) in asked {
+        match &n[..] {
+            b"3" => answer.refuse("no").unwrap(),
+            _ => answer.send(n).unwrap(),
+        }
+    }
+    let [first, second, third] = calls;
+    assert_eq!(first.await.unwrap(), "1");
+    assert_eq!(second.await.unwrap(), "2");
+    assert_eq!(third.await.unwrap_err().failure, CallFailure::Refused("no".to_owned()));
+    assert_eq!((asks.node.stats().missed, asks.node.stats().stale), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_server_of_a_kind_is_told() {
     let engine = Memory::new();
     let mut fronts = [join(&engine, "f-1", "front").await, join(&engine, "f-2", "front").await];

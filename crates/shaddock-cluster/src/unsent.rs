@@ -1,0 +1,128 @@
+//! Answers that found a queue on the way full.
+//!
+//! Nobody but the caller could ask again, and that would be for nothing: it was done already. So they wait here, no
+//! more of them than others have calls under way, until there is room or their callers have stopped waiting.
+
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use rustc_hash::FxHashSet;
+use tokio::time::{Duration, Instant};
+
+use crate::engine::PublishError;
+use crate::frame::Status;
+use crate::ids::Boot;
+use crate::receive::ReplyTo;
+
+/// How long they wait before they are sent again.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// An answer to one call.
+pub(crate) struct Reply {
+    pub(crate) to: Arc<ReplyTo>,
+    pub(crate) number: u64,
+    pub(crate) deadline: Instant,
+    pub(crate) status: Status,
+    pub(crate) payload: Bytes,
+}
+
+/// Those of one server, the first to fail first.
+#[derive(Default)]
+pub(crate) struct Unsent(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    replies: Vec<Reply>,
+    /// When they are sent again; nothing while there are none.
+    again: Option<Instant>,
+}
+
+impl Unsent {
+    /// Keeps one. Says whether the loop has to look when it is to be sent again.
+    pub(crate) fn keep(&self, reply: Reply) -> bool {
+        let mut waiting = self.lock();
+        waiting.replies.push(reply);
+        let is_first = waiting.again.is_none();
+        waiting.again.get_or_insert_with(|| Instant::now() + AGAIN);
+        is_first
+    }
+
+    /// When to [`retry`](Self::retry).
+    pub(crate) fn again(&self) -> Option<Instant> {
+        self.lock().again
+    }
+
+    /// Sends those for which somebody waits still, if it is time. Whoever had no room for one is left in peace.
+    pub(crate) fn retry(&self, now: Instant, send: impl Fn(&Reply) -> Result<(), PublishError>) {
+        let mut replies = {
+            let mut waiting = self.lock();
+            if waiting.again.is_none_or(|again| now < again) {
+                return;
+            }
+            mem::take(&mut waiting.replies)
+        };
+        let mut full = FxHashSet::<Boot>::default();
+        replies.retain(|reply| {
+            let boot = reply.to.peer.boot;
+            if reply.deadline <= now {
+                return false;
+            }
+            if !full.contains(&boot) && send(reply) != Err(PublishError::Full) {
+                return false;
+            }
+            full.insert(boot);
+            true
+        });
+        let mut waiting = self.lock();
+        replies.append(&mut waiting.replies);
+        waiting.again = (!replies.is_empty()).then(|| now + AGAIN);
+        waiting.replies = replies;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+    use crate::engine::Subject;
+    use crate::ids::Peer;
+
+    fn peer(name: &str) -> Arc<ReplyTo> {
+        let peer =
+            Peer { id: name.parse().unwrap(), kind: name.parse().unwrap(), boot: Boot::random() };
+        Arc::new(ReplyTo { peer, subject: Subject::new(name).unwrap(), lost: AtomicU32::new(0) })
+    }
+
+    #[test]
+    fn they_are_sent_in_order_once_there_is_room_while_somebody_waits() {
+        let unsent = Unsent::default();
+        let (full, free) = (peer("full"), peer("free"));
+        let start = Instant::now();
+        let keep = |to: &Arc<ReplyTo>, number, seconds| {
+            let deadline = start + Duration::from_secs(seconds);
+            let (to, payload) = (to.clone(), Bytes::new());
+            unsent.keep(Reply { to, number, deadline, status: Status::Answered, payload })
+        };
+        assert_eq!([keep(&full, 1, 9), keep(&full, 2, 1), keep(&free, 3, 9)], [true, false, false]);
+        assert!(!keep(&free, 4, 0), "nobody waits for it any more");
+        let tried = RefCell::new(Vec::new());
+        let mut is_full = true;
+        for (seconds, expected) in [(0, vec![]), (1, vec![1, 3]), (2, vec![1]), (3, vec![])] {
+            unsent.retry(start + Duration::from_secs(seconds), |reply| {
+                tried.borrow_mut().push(reply.number);
+                let has_room = !is_full || reply.to.peer == free.peer;
+                if has_room { Ok(()) } else { Err(PublishError::Full) }
+            });
+            assert_eq!(tried.take(), expected, "after {seconds} s");
+            is_full = seconds == 0;
+        }
+        assert_eq!(unsent.again(), None);
+    }
+}
