@@ -18,20 +18,28 @@ struct Trampoline {
     /// Kept from turn to turn, with its memory.
     waiting: VecDeque<Work>,
     last: Option<Work>,
-    /// How much more may be left; nothing while nobody is there to do it.
-    room: Option<usize>,
+    /// Nothing while nobody is there to do what is left.
+    turn: Option<Turn>,
+}
+
+#[derive(Clone, Copy)]
+struct Turn {
+    whose: u64,
+    /// How much more may be left.
+    room: usize,
 }
 
 thread_local! {
     static HERE: RefCell<Trampoline> =
-        const { RefCell::new(Trampoline { waiting: VecDeque::new(), last: None, room: None }) };
+        const { RefCell::new(Trampoline { waiting: VecDeque::new(), last: None, turn: None }) };
 }
 
-/// Runs `begin`, then whatever was left on this thread meanwhile, and what that leaves.
+/// Runs `begin` in the turn of `whose`, which may be any number, then whatever was left on this thread meanwhile, and
+/// what that leaves.
 ///
 /// To be called where nothing is locked.
-pub fn run<T>(begin: impl FnOnce() -> T) -> T {
-    let _room = Room(here(|here| here.room.replace(LIMIT)));
+pub fn run<T>(whose: u64, begin: impl FnOnce() -> T) -> T {
+    let _before = Before(here(|here| here.turn.replace(Turn { whose, room: LIMIT })));
     let _rest = Rest;
     begin()
 }
@@ -42,9 +50,9 @@ pub fn run<T>(begin: impl FnOnce() -> T) -> T {
 ///
 /// Gives `what` back if nobody would do it, or enough was left.
 pub fn leave<T: 'static>(what: T, work: fn(T)) -> Result<(), T> {
-    here(|here| match &mut here.room {
-        Some(room) if 0 < *room => {
-            *room -= 1;
+    here(|here| match &mut here.turn {
+        Some(turn) if 0 < turn.room => {
+            turn.room -= 1;
             here.waiting.push_back(Box::new(move || work(what)));
             Ok(())
         }
@@ -52,14 +60,15 @@ pub fn leave<T: 'static>(what: T, work: fn(T)) -> Result<(), T> {
     })
 }
 
-/// Leaves something that may take long, to be done after all else. It must not panic.
+/// Leaves something of `whose` that may take long, to be done after all else. It must not panic.
 ///
 /// # Errors
 ///
-/// Gives `what` back if nobody would do it, or something waits already: it would wait for that.
-pub fn leave_last<T: 'static>(what: T, work: fn(T)) -> Result<(), T> {
+/// Gives `what` back if this is not the turn of `whose`, who alone may be held up by it, or something waits already: it
+/// would wait for that.
+pub fn leave_last<T: 'static>(whose: u64, what: T, work: fn(T)) -> Result<(), T> {
     here(|here| {
-        if here.room.is_none() || here.last.is_some() {
+        if here.last.is_some() || here.turn.is_none_or(|turn| turn.whose != whose) {
             return Err(what);
         }
         here.last = Some(Box::new(move || work(what)));
@@ -72,7 +81,7 @@ pub fn leave_last<T: 'static>(what: T, work: fn(T)) -> Result<(), T> {
 /// To be called where nothing is locked.
 pub fn aside<T>(code: impl FnOnce() -> T) -> T {
     drop(Rest);
-    let _room = Room(here(|here| here.room.take()));
+    let _before = Before(here(|here| here.turn.take()));
     code()
 }
 
@@ -80,12 +89,12 @@ fn here<T>(with: impl FnOnce(&mut Trampoline) -> T) -> T {
     HERE.with_borrow_mut(with)
 }
 
-/// How much there was room for before.
-struct Room(Option<usize>);
+/// Whose turn it was before, and is again.
+struct Before(Option<Turn>);
 
-impl Drop for Room {
+impl Drop for Before {
     fn drop(&mut self) {
-        here(|here| here.room = self.0);
+        here(|here| here.turn = self.0);
     }
 }
 
@@ -108,6 +117,8 @@ mod tests {
 
     use super::*;
 
+    const ME: u64 = 1;
+
     /// What was done, in order.
     type Log = Rc<RefCell<Vec<&'static str>>>;
 
@@ -118,8 +129,8 @@ mod tests {
     #[test]
     fn what_is_left_is_done_at_the_end_of_the_turn_and_what_may_take_long_after_the_rest() {
         let log = Log::default();
-        run(|| {
-            leave_last((log.clone(), "long"), note).unwrap();
+        run(ME, || {
+            leave_last(ME, (log.clone(), "long"), note).unwrap();
             leave((log.clone(), "first"), |(log, what)| {
                 leave((log.clone(), "third"), note).unwrap();
                 note((log, what));
@@ -134,12 +145,20 @@ mod tests {
     #[test]
     fn nothing_is_left_where_nobody_would_do_it() {
         assert_eq!(leave(1, drop), Err(1));
-        run(|| {
-            aside(|| assert_eq!((leave(1, drop), leave_last(2, drop)), (Err(1), Err(2))));
-            assert_eq!((leave(1, drop), leave_last(2, drop)), (Ok(()), Ok(())));
-            assert_eq!(leave_last(3, drop), Err(3), "it would wait for the other");
+        run(ME, || {
+            aside(|| assert_eq!((leave(1, drop), leave_last(ME, 2, drop)), (Err(1), Err(2))));
+            assert_eq!((leave(1, drop), leave_last(ME, 2, drop)), (Ok(()), Ok(())));
+            assert_eq!(leave_last(ME, 3, drop), Err(3), "it would wait for what is left");
         });
-        assert_eq!(leave_last(1, drop), Err(1));
+        assert_eq!(leave_last(ME, 1, drop), Err(1));
+    }
+
+    #[test]
+    fn what_may_take_long_is_done_in_its_own_turn() {
+        run(ME, || {
+            run(2, || assert_eq!((leave_last(ME, 1, drop), leave(2, drop)), (Err(1), Ok(()))));
+            assert_eq!((leave_last(2, 3, drop), leave_last(ME, 4, drop)), (Err(3), Ok(())));
+        });
     }
 
     #[test]
@@ -151,20 +170,20 @@ mod tests {
                 done.set(done.get() + 1000);
             }
         }
-        run(|| leave(done.clone(), again)).unwrap();
+        run(ME, || leave(done.clone(), again)).unwrap();
         assert_eq!(done.get(), LIMIT + 1000);
     }
 
     #[test]
     fn what_was_left_does_not_wait_for_unknown_code_nor_for_what_panics() {
         let log = Log::default();
-        run(|| {
+        run(ME, || {
             leave((log.clone(), "left"), note).unwrap();
-            leave_last((log.clone(), "long"), note).unwrap();
+            leave_last(ME, (log.clone(), "long"), note).unwrap();
             aside(|| note((log.clone(), "aside")));
         });
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            run(|| {
+            run(ME, || {
                 leave((log.clone(), "panic"), note).unwrap();
                 panic!("of the test");
             })

@@ -366,7 +366,7 @@ impl Core {
         };
         if endpoint.together.is_some() {
             self.work.run("concurrent handler", job);
-        } else if let Err(job) = self.lanes.push(lane, Box::pin(job)) {
+        } else if let Err(job) = self.lanes.push(lane, Some(forward.session), Box::pin(job)) {
             // Dropping the job drops the answer, which tells the front-end so.
             drop(job);
             self.metrics.lane_overflows.increment(1);

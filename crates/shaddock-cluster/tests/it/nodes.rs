@@ -564,10 +564,10 @@ impl Receive for Fragile {
 async fn what_is_sent_is_taken_in_the_senders_turn() {
     let engine = Memory::new();
     let (a, mut b) = (join(&engine, "a-1", "a").await, join(&engine, "b-1", "b").await);
-    let call = trampoline::run(|| a.node.call(&id("b-1"), "ping", after(1000)));
+    let call = trampoline::run(1, || a.node.call(&id("b-1"), "ping", after(1000)));
     // Nothing that waits for a task is there at once.
     let (payload, answer) = b.called().now_or_never().unwrap();
-    trampoline::run(|| answer.send(payload)).unwrap();
+    trampoline::run(1, || answer.send(payload)).unwrap();
     assert_eq!(call.now_or_never().unwrap().unwrap(), "ping");
 }
 
@@ -578,7 +578,7 @@ async fn a_receiver_that_panics_in_a_senders_turn_ends_its_own_node_alone() {
     let config = Config::new(id("b-1"), kind("b"));
     let spawn = |task| drop(tokio::spawn(task));
     let b = Node::join(engine, config, Arc::new(Fragile), spawn).await.unwrap();
-    let call = trampoline::run(|| a.node.call(&id("b-1"), "ping", after(1000)));
+    let call = trampoline::run(1, || a.node.call(&id("b-1"), "ping", after(1000)));
     b.left().await;
     assert!(call.await.is_err());
     assert_eq!(a.node.members().all().len(), 1);

@@ -39,7 +39,7 @@ impl Core {
                     tracing::warn!(server = %core.id, %fault, "a one-way call failed");
                 }
             });
-            if self.oneways.push(from.id.clone(), job).is_err() {
+            if self.oneways.push(from.id.clone(), None, job).is_err() {
                 self.metrics.lane_overflows.increment(1);
                 tracing::warn!(server = %self.id, from = %from.id, "too many one-way calls wait: one was dropped");
             }

@@ -263,7 +263,7 @@ impl<W: Wire, D: Dialect> Connection<W, D> {
             // with cheap visits in vain 16,938 instructions a request instead of 19,707. All that others
             // may have done meanwhile is looked at after registering, by `speak` and `has_room`.
             self.record.mailbox.attend();
-            trampoline::run(|| self.hear(cx, now));
+            trampoline::run(self.record.id.get(), || self.hear(cx, now));
             self.record.mailbox.register(cx.waker());
             self.speak(cx);
             if let Some(ending) = self.ending.take() {

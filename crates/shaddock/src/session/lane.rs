@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use shaddock_cluster::trampoline;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::ids::SessionId;
 use crate::tasks::Tasks;
 
 /// How long jobs are done by whoever brought them before they get a task.
@@ -35,12 +36,17 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
         Lanes { lanes: Mutex::default(), tasks, bound }
     }
 
-    /// Queues a job.
+    /// Queues a job. In the turn of its session, if it has one, it may be done at once.
     ///
     /// # Errors
     ///
     /// Gives the job back if the lane is full.
-    pub(crate) fn push(self: &Arc<Self>, key: K, job: Job) -> Result<(), Job> {
+    pub(crate) fn push(
+        self: &Arc<Self>,
+        key: K,
+        session: Option<SessionId>,
+        job: Job,
+    ) -> Result<(), Job> {
         let mut lanes = self.lock();
         if let Some(waiting) = lanes.get_mut(&key) {
             if self.bound <= waiting.len() {
@@ -53,7 +59,11 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
         drop(lanes);
         let under_way = self.tasks.under_way();
         let lane = Lane { lanes: self.clone(), key, job, under_way };
-        if let Err(lane) = trampoline::leave_last(lane, Lane::begin) {
+        let left = match session {
+            Some(session) => trampoline::leave_last(session.get(), lane, Lane::begin),
+            None => Err(lane),
+        };
+        if let Err(lane) = left {
             lane.spawn();
         }
         Ok(())
@@ -135,6 +145,8 @@ mod tests {
 
     use super::*;
 
+    const ME: SessionId = SessionId(7);
+
     /// Lanes, and whether nothing in them is under way.
     fn lanes() -> (Arc<Lanes<u8>>, impl Fn() -> bool + Clone) {
         let tasks = Tasks::root();
@@ -146,10 +158,10 @@ mod tests {
     async fn what_is_done_at_once_is_under_way_until_it_is_done() {
         let (lanes, is_idle) = lanes();
         let was_idle = Arc::new(AtomicBool::new(true));
-        trampoline::run(|| {
+        trampoline::run(ME.get(), || {
             let (was_idle, is_idle_there) = (was_idle.clone(), is_idle.clone());
             let job = async move { was_idle.store(is_idle_there(), Ordering::Relaxed) };
-            assert!(lanes.push(1, job.boxed()).is_ok());
+            assert!(lanes.push(1, Some(ME), job.boxed()).is_ok());
             assert!(!is_idle(), "it is left");
         });
         assert!(!was_idle.load(Ordering::Relaxed), "it is being done");
@@ -165,21 +177,37 @@ mod tests {
             let log = log.clone();
             move || log.lock().unwrap().push(number)
         };
-        trampoline::run(|| {
+        trampoline::run(ME.get(), || {
             let (before, after) = (note(1), note(2));
             let job = async move {
                 before();
                 waits.await.unwrap();
                 after();
             };
-            assert!(lanes.push(1, job.boxed()).is_ok());
+            assert!(lanes.push(1, Some(ME), job.boxed()).is_ok());
             let next = note(3);
-            assert!(lanes.push(1, async move { next() }.boxed()).is_ok());
+            assert!(lanes.push(1, Some(ME), async move { next() }.boxed()).is_ok());
         });
         assert_eq!(*log.lock().unwrap(), [1]);
         assert!(!is_idle());
         go_on.send(()).unwrap();
         assert!(lanes.tasks.idle(Duration::from_secs(5)).await);
         assert_eq!(*log.lock().unwrap(), [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_of_this_turn_holds_nobody_up() {
+        let (lanes, is_idle) = lanes();
+        let done = Arc::new(AtomicBool::new(false));
+        for (lane, session) in [(1, Some(SessionId(8))), (2, None)] {
+            trampoline::run(ME.get(), || {
+                let done = done.clone();
+                let job = async move { done.store(true, Ordering::Relaxed) };
+                assert!(lanes.push(lane, session, job.boxed()).is_ok());
+            });
+            assert!(!done.load(Ordering::Relaxed) && !is_idle());
+            assert!(lanes.tasks.idle(Duration::from_secs(5)).await);
+            assert!(done.swap(false, Ordering::Relaxed));
+        }
     }
 }
