@@ -1,6 +1,7 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask faults`, `cargo xtask bench`, `cargo xtask growth`,
-//! `cargo xtask hot`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask it`, `cargo xtask faults`, `cargo xtask bench`,
+//! `cargo xtask growth`, `cargo xtask hot`.
 
+mod built;
 mod plan;
 mod run;
 mod tools;
@@ -13,6 +14,7 @@ use workspace::Workspace;
 
 const USAGE: &str = "\
 Usage: cargo xtask test [--quick]
+       cargo xtask it PACKAGE...
        cargo xtask faults [--faults N] [--seed N] [--each]
        cargo xtask bench [--rounds N] [--seconds N] [--system TEXT] [--work TEXT] [--results FILE]
        cargo xtask growth [--seconds N] [--results FILE]
@@ -20,6 +22,7 @@ Usage: cargo xtask test [--quick]
 
   test          run every test there is, and stop at the first that fails
   test --quick  only what needs Rust alone and no release build
+  it            run the integration tests of these packages, as `test` builds them
   faults        kill, freeze and cut off parts of the chat while 200 people talk
   bench         measure the chat beside the same chat on pomelo and on pinus, and write benches/RESULTS.md
   growth        measure how cost grows with clients, members, rooms and servers, and write benches/GROWTH.md
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["test"] => test(Scope::All),
         ["test", "--quick"] => test(Scope::Quick),
+        ["it", ref packages @ ..] => built::run(packages),
         ["faults", ref options @ ..] => do_with(plan::FOR_FAULTS, plan::faults, options),
         ["growth", ref options @ ..] => do_with(plan::FOR_GROWTH, plan::growth, options),
         ["bench", ref options @ ..] => do_with(plan::FOR_BENCH, plan::bench, options),

@@ -172,7 +172,7 @@ pub(crate) fn faults(workspace: &Workspace, options: &[&str]) -> Step {
 /// What runs over NATS once more, with a newer broker than Debian's.
 fn over_newer_broker(root: &Path, target: &Path) -> Step {
     let (broker, mut commands) = newer_broker(target);
-    let mut test = cargo(root, "test -p shaddock-nats -p chat --all-features --test it");
+    let mut test = cargo(root, "xtask it shaddock-nats chat");
     test.env("NATS_SERVER", &broker);
     commands.push(test);
     Step::new("a newer nats-server", commands)
