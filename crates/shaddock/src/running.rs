@@ -88,7 +88,7 @@ pub(crate) struct Core {
     pub(crate) lanes: Arc<Lanes<(ServerId, SessionId)>>,
     /// One for each server that sends one-way calls here.
     pub(crate) oneways: Arc<Lanes<ServerId>>,
-    /// What is being handled here, or waits for its turn: messages of clients, and calls of other servers.
+    /// What is being handled here beside the lanes: messages of clients, and calls of other servers.
     pub(crate) under_way: TaskTracker,
     /// When this run of it began.
     pub(crate) began: Instant,
@@ -148,7 +148,10 @@ impl Core {
         }
         let count = match self.frontend {
             Some(_) => server.session_count(),
-            None => self.under_way.len(),
+            None => {
+                let (begun, waiting) = self.lanes.load();
+                begun + waiting + self.under_way.len()
+            }
         };
         u64::try_from(count).ok()
     }
@@ -355,9 +358,7 @@ impl Core {
         let body = payload.slice_ref(forward.body);
         self.metrics.handled.increment(1);
         let (core, served) = (self.clone(), endpoint.clone());
-        let under_way = self.under_way.token();
         let job = async move {
-            let _under_way = under_way;
             if answer.is_awaited() {
                 let deadline = answer.deadline();
                 let body = core.handle(&served, &session, &route, body, deadline).await;
@@ -365,7 +366,11 @@ impl Core {
             }
         };
         if endpoint.together.is_some() {
-            self.work.run("concurrent handler", job);
+            let under_way = self.under_way.token();
+            self.work.run("concurrent handler", async move {
+                let _under_way = under_way;
+                job.await;
+            });
         } else if let Err(job) = self.lanes.push(lane, Some(forward.session), Box::pin(job)) {
             // Dropping the job drops the answer, which tells the front-end so.
             drop(job);
