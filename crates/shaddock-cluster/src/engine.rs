@@ -170,7 +170,9 @@ pub trait Source<T>: Send {
                 Poll::Pending => break,
                 Poll::Ready(None) => {
                     // The end is told apart.
-                    cx.waker().wake_by_ref();
+                    if before < batch.len() {
+                        cx.waker().wake_by_ref();
+                    }
                     break;
                 }
             }

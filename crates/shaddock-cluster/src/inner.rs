@@ -173,11 +173,13 @@ impl Inner {
         }
     }
 
-    /// Keeps an answer that found a queue full, to be sent again.
-    pub(crate) fn keep(&self, reply: Reply) {
-        if self.unsent.keep(reply) {
+    /// Keeps an answer that found a queue full, to be sent again. Says whether anybody is there to do so.
+    pub(crate) fn keep(&self, reply: Reply) -> bool {
+        let is_open = self.calls.is_open();
+        if is_open && self.unsent.keep(reply) {
             self.calls.sooner.notify_one();
         }
+        is_open
     }
 
     pub(crate) fn cast(&self, line: &Line, payload: &[u8]) -> Result<(), CastError> {

@@ -31,13 +31,14 @@ use crate::store::{Store, StoreError};
 /// # Order
 ///
 /// All that one server sends to another arrives in the order in which it was sent: casts, calls and
-/// answers alike. What a server casts before it answers is there before the answer. Where an engine has changed the
+/// answers alike. What a server casts before it answers is there before the answer. An answer that finds a queue full
+/// comes later, when there is room. Where an engine has changed the
 /// order, as brokers do that stood still, what comes late is let go of: a call ends as if nobody were there, and
 /// a cast counts as lost.
 ///
 /// # Loss
 ///
-/// Nothing arrives twice, since nothing is sent again. A call always ends: with the answer, at once when
+/// Nothing arrives twice, since nothing is sent again that may have arrived. A call always ends: with the answer, at once when
 /// nobody is there or the server goes, at its deadline else. Lost casts are counted where they are missed:
 /// [`Event::Missed`](crate::Event::Missed).
 #[derive(Clone)]
@@ -111,7 +112,7 @@ impl Node {
 
     /// Asks another server, and runs `then` with the end of the call: exactly once, whatever happens.
     ///
-    /// It runs on the loop that reads what others send, or in here if nothing can be sent, and must
+    /// It runs where what others send is read, as [`Receive`] does, or in here if nothing can be sent, and must
     /// neither wait nor panic. This costs no task and no timer for a call.
     pub fn call_then(
         &self,

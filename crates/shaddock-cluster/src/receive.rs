@@ -18,8 +18,8 @@ use crate::unsent::Reply;
 /// Takes what arrives for one server.
 ///
 /// These are called one after the other, in the order in which each sender sent: by the server's own loop, or, within
-/// [`trampoline::run`](crate::trampoline::run), on the thread of the sender. They must not block, wait or panic: what
-/// takes time goes to a queue or a task.
+/// [`trampoline::run`](crate::trampoline::run), on the thread of whoever sent last. They must not block, wait or panic:
+/// what takes time goes to a queue or a task.
 pub trait Receive: Send + Sync + 'static {
     /// A server asks something. The answer may be sent later, from anywhere.
     fn call(&self, from: &Peer, payload: Bytes, answer: Answer);
@@ -171,8 +171,8 @@ impl Answer {
         }
         let (to, payload) = (Arc::clone(&self.to), Bytes::copy_from_slice(payload));
         let Answer { number, deadline, .. } = *self;
-        self.inner.keep(Reply { to, number, deadline, status, payload });
-        Ok(())
+        let is_kept = self.inner.keep(Reply { to, number, deadline, status, payload });
+        if is_kept { Ok(()) } else { sent }
     }
 }
 

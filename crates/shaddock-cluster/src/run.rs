@@ -160,9 +160,9 @@ impl Run {
     pub(crate) fn on_time(&mut self) {
         let now = Instant::now();
         self.inner.calls.end_late(now);
-        self.inner.unsent.retry(now, |reply| {
-            self.inner.answer(&reply.to, reply.number, reply.status, &reply.payload)
-        });
+        if self.inner.unsent.again().is_some_and(|again| again <= now) {
+            self.retry_unsent();
+        }
         match self.down {
             Some((since, true)) if since + self.inner.timings.grace <= now => {
                 self.down = Some((since, false));
@@ -183,6 +183,17 @@ impl Run {
             self.weigh();
             self.inner.announce();
             self.next_beat = now + self.inner.timings.beat;
+        }
+    }
+
+    /// Sends the answers again that found a queue full.
+    pub(crate) fn retry_unsent(&self) {
+        let Inner { own, unsent, .. } = &*self.inner;
+        let lost = unsent.retry(Instant::now(), |reply| {
+            self.inner.answer(&reply.to, reply.number, reply.status, &reply.payload)
+        });
+        if 0 < lost {
+            tracing::warn!(server = %own.id, lost, "answers were not sent: there was no room as long as they were awaited");
         }
     }
 

@@ -53,31 +53,36 @@ impl Unsent {
         self.lock().again
     }
 
-    /// Sends those for which somebody waits still, if it is time. Whoever had no room for one is left in peace.
-    pub(crate) fn retry(&self, now: Instant, send: impl Fn(&Reply) -> Result<(), PublishError>) {
-        let mut replies = {
-            let mut waiting = self.lock();
-            if waiting.again.is_none_or(|again| now < again) {
-                return;
-            }
-            mem::take(&mut waiting.replies)
-        };
+    /// Sends those for which somebody waits still, and says how many are given up. Whoever had no room for one is left
+    /// in peace.
+    pub(crate) fn retry(
+        &self,
+        now: Instant,
+        send: impl Fn(&Reply) -> Result<(), PublishError>,
+    ) -> usize {
+        let mut replies = mem::take(&mut self.lock().replies);
         let mut full = FxHashSet::<Boot>::default();
+        let mut given_up = 0;
         replies.retain(|reply| {
             let boot = reply.to.peer.boot;
-            if reply.deadline <= now {
-                return false;
+            let sent = match () {
+                () if reply.deadline <= now => Err(None),
+                () if full.contains(&boot) => Err(Some(PublishError::Full)),
+                () => send(reply).map_err(Some),
+            };
+            let is_full = sent == Err(Some(PublishError::Full));
+            if is_full {
+                full.insert(boot);
+            } else if sent.is_err() {
+                given_up += 1;
             }
-            if !full.contains(&boot) && send(reply) != Err(PublishError::Full) {
-                return false;
-            }
-            full.insert(boot);
-            true
+            is_full
         });
         let mut waiting = self.lock();
         replies.append(&mut waiting.replies);
         waiting.again = (!replies.is_empty()).then(|| now + AGAIN);
         waiting.replies = replies;
+        given_up
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -114,14 +119,14 @@ mod tests {
         assert!(!keep(&free, 4, 0), "nobody waits for it any more");
         let tried = RefCell::new(Vec::new());
         let mut is_full = true;
-        for (seconds, expected) in [(0, vec![]), (1, vec![1, 3]), (2, vec![1]), (3, vec![])] {
-            unsent.retry(start + Duration::from_secs(seconds), |reply| {
+        for (seconds, expected, lost) in [(1, vec![1, 3], 2), (2, vec![1], 0), (3, vec![], 0)] {
+            let given_up = unsent.retry(start + Duration::from_secs(seconds), |reply| {
                 tried.borrow_mut().push(reply.number);
                 let has_room = !is_full || reply.to.peer == free.peer;
                 if has_room { Ok(()) } else { Err(PublishError::Full) }
             });
-            assert_eq!(tried.take(), expected, "after {seconds} s");
-            is_full = seconds == 0;
+            assert_eq!((tried.take(), given_up), (expected, lost), "after {seconds} s");
+            is_full = false;
         }
         assert_eq!(unsent.again(), None);
     }

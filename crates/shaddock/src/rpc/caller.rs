@@ -153,7 +153,7 @@ impl Ready<'_> {
     }
 
     /// Calls it, and runs `then` with what comes out, if anything does: where what arrives is read, and so before
-    /// anything that the other server sent later.
+    /// anything that the other server sent later, unless the answer found a queue full.
     pub(crate) fn call_then<T: DeserializeOwned>(
         &self,
         args: &impl Serialize,
