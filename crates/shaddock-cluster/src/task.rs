@@ -78,7 +78,13 @@ pub(crate) async fn run(run: Run) {
         let panicked = shared.run.is_poisoned();
         tracing::error!(server = %inner.own.id, panicked, "a server does not hear the cluster any more");
     }
+    // Whoever has heard that it goes hears no more of it, and the other way round.
+    let run = shared.end();
+    if let Some(run) = &run {
+        run.retry_unsent();
+    }
     inner.say_bye();
+    drop(run);
 }
 
 /// A run, and the task that has to be woken for it if nobody sees to it first.
@@ -94,7 +100,12 @@ impl Shared {
         self.run.lock().ok()?.as_mut().map(what)
     }
 
-    /// Takes what has arrived, on the thread of whoever sent it. More than a batch is the task's.
+    /// Nobody does anything with the run any more.
+    fn end(&self) -> Option<Run> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Takes what has arrived, on the thread of whoever sent last. More than a batch is the task's.
     fn hear_here(self: Arc<Shared>) {
         let told = waker_ref(&self);
         // A panic is the task's, as if it had been there: it finds a lock that is poisoned.
@@ -103,8 +114,13 @@ impl Shared {
             Some(run.as_mut()?.poll_hear(&mut Context::from_waker(&told), 1))
         }));
         if !matches!(heard, Ok(Some(Poll::Pending))) {
-            self.task.wake();
+            self.wake_task();
         }
+    }
+
+    fn wake_task(&self) {
+        trampoline::woke();
+        self.task.wake();
     }
 }
 
@@ -115,7 +131,7 @@ impl ArcWake for Shared {
 
     fn wake(self: Arc<Shared>) {
         if let Err(shared) = trampoline::leave(self, Shared::hear_here) {
-            shared.task.wake();
+            shared.wake_task();
         }
     }
 }
@@ -125,7 +141,6 @@ struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let run = self.0.run.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(run);
+        drop(self.0.end());
     }
 }

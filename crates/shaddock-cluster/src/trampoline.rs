@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How much may be left in one turn. What comes after that wakes its task.
 const LIMIT: usize = 64;
@@ -27,6 +28,8 @@ struct Turn {
     whose: u64,
     /// How much more may be left.
     room: usize,
+    /// Whether a task was woken in it.
+    woke: bool,
 }
 
 thread_local! {
@@ -39,12 +42,12 @@ thread_local! {
 ///
 /// To be called where nothing is locked.
 pub fn run<T>(whose: u64, begin: impl FnOnce() -> T) -> T {
-    let _before = Before(here(|here| here.turn.replace(Turn { whose, room: LIMIT })));
+    let _before = Before(here(|here| here.turn.replace(Turn { whose, room: LIMIT, woke: false })));
     let _rest = Rest;
     begin()
 }
 
-/// Leaves something short to be done at the end of this turn. It must not panic.
+/// Leaves something short to be done at the end of this turn.
 ///
 /// # Errors
 ///
@@ -60,7 +63,7 @@ pub fn leave<T: 'static>(what: T, work: fn(T)) -> Result<(), T> {
     })
 }
 
-/// Leaves something of `whose` that may take long, to be done after all else. It must not panic.
+/// Leaves something of `whose` that may take long, to be done after all else.
 ///
 /// # Errors
 ///
@@ -76,12 +79,27 @@ pub fn leave_last<T: 'static>(whose: u64, what: T, work: fn(T)) -> Result<(), T>
     })
 }
 
+/// Says that a task is being woken, or spawned, on this thread: see [`aside`].
+pub fn woke() {
+    here(|here| {
+        if let Some(turn) = &mut here.turn {
+            turn.woke = true;
+        }
+    });
+}
+
 /// Runs code that may take any time: what was left is done before it, and it leaves nothing itself.
 ///
+/// `spawn`, which spawns a task of any kind, is called before it if one was woken in this turn: tokio keeps the last one
+/// for the thread that woke it, where no other finds it as long as this code runs, unless another comes in its place.
+///
 /// To be called where nothing is locked.
-pub fn aside<T>(code: impl FnOnce() -> T) -> T {
+pub fn aside<T>(spawn: impl FnOnce(), code: impl FnOnce() -> T) -> T {
     drop(Rest);
-    let _before = Before(here(|here| here.turn.take()));
+    let mut before = Before(here(|here| here.turn.take()));
+    if before.0.as_mut().is_some_and(|turn| std::mem::take(&mut turn.woke)) {
+        spawn();
+    }
     code()
 }
 
@@ -98,13 +116,15 @@ impl Drop for Before {
     }
 }
 
-/// What was left: done when this is dropped, also because of a panic.
+/// What was left: done when this is dropped, also because of a panic, and whatever panics of it.
 struct Rest;
 
 impl Drop for Rest {
     fn drop(&mut self) {
         while let Some(work) = here(|here| here.waiting.pop_front().or_else(|| here.last.take())) {
-            work();
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                tracing::error!("something that was left on a thread panicked");
+            }
         }
     }
 }
@@ -121,6 +141,8 @@ mod tests {
 
     /// What was done, in order.
     type Log = Rc<RefCell<Vec<&'static str>>>;
+
+    fn nothing() {}
 
     fn note((log, what): (Log, &'static str)) {
         log.borrow_mut().push(what);
@@ -146,7 +168,9 @@ mod tests {
     fn nothing_is_left_where_nobody_would_do_it() {
         assert_eq!(leave(1, drop), Err(1));
         run(ME, || {
-            aside(|| assert_eq!((leave(1, drop), leave_last(ME, 2, drop)), (Err(1), Err(2))));
+            aside(nothing, || {
+                assert_eq!((leave(1, drop), leave_last(ME, 2, drop)), (Err(1), Err(2)))
+            });
             assert_eq!((leave(1, drop), leave_last(ME, 2, drop)), (Ok(()), Ok(())));
             assert_eq!(leave_last(ME, 3, drop), Err(3), "it would wait for what is left");
         });
@@ -175,12 +199,27 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_was_woken_does_not_wait_for_unknown_code() {
+        let log = Log::default();
+        let spawn = || note((log.clone(), "spawn"));
+        woke();
+        run(ME, || {
+            aside(spawn, woke);
+            leave((), |()| woke()).unwrap();
+            aside(spawn, || note((log.clone(), "aside")));
+            aside(spawn, || note((log.clone(), "again")));
+        });
+        assert_eq!(*log.borrow(), ["spawn", "aside", "again"]);
+    }
+
+    #[test]
     fn what_was_left_does_not_wait_for_unknown_code_nor_for_what_panics() {
         let log = Log::default();
         run(ME, || {
+            leave((), |()| panic!("of the test")).unwrap();
             leave((log.clone(), "left"), note).unwrap();
             leave_last(ME, (log.clone(), "long"), note).unwrap();
-            aside(|| note((log.clone(), "aside")));
+            aside(nothing, || note((log.clone(), "aside")));
         });
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             run(ME, || {

@@ -10,6 +10,7 @@ use std::future::{Future, poll_fn};
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use rustc_hash::FxHashMap;
 use shaddock_cluster::{Answer, Peer, trampoline};
 use shaddock_protocol::{Hello, Incoming, Route};
 use tokio::sync::Semaphore;
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -220,25 +222,33 @@ impl Core {
             self.metrics.timeouts.increment(1);
             return Err(Fault::internal("its turn came after the deadline"));
         }
-        let mut run = std::pin::pin!(caller::until(deadline, self.caught(run)));
-        // Most end at once, and need no timer.
-        if let Some(result) = run.as_mut().now_or_never() {
-            return result;
-        }
-        match tokio::time::timeout_at(deadline, run).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.metrics.timeouts.increment(1);
-                Err(Fault::internal("nothing came out before the deadline"))
+        let mut run = std::pin::pin!(self.caught(caller::until(deadline, run)));
+        let mut sleep = std::pin::pin!(None);
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = run.as_mut().poll(cx) {
+                return Poll::Ready(result);
             }
-        }
+            // Most end at once, and need no timer.
+            if sleep.is_none() {
+                // Which comes in time also for one who takes all of the task's budget.
+                sleep.set(Some(unconstrained(tokio::time::sleep_until(deadline))));
+            }
+            ready!(sleep.as_mut().as_pin_mut().expect("it was set").poll(cx));
+            self.metrics.timeouts.increment(1);
+            Poll::Ready(Err(Fault::internal("nothing came out before the deadline")))
+        })
+        .await
+    }
+
+    /// Runs code of the application's, which may take any time: nothing that another server waits for waits for it.
+    fn aside<T>(&self, code: impl FnOnce() -> T) -> T {
+        trampoline::aside(|| self.tasks.run("nothing", std::future::ready(())), code)
     }
 
     /// Waits for `run`. What panics is a fault.
     pub(crate) async fn caught<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
         let mut run = std::pin::pin!(run);
-        // It may take any time, and nothing that another server waits for waits for it.
-        let run = poll_fn(|cx| trampoline::aside(|| run.as_mut().poll(cx)));
+        let run = poll_fn(|cx| self.aside(|| run.as_mut().poll(cx)));
         let panic = match AssertUnwindSafe(run).catch_unwind().await {
             Ok(result) => return result,
             Err(panic) => panic,
@@ -320,7 +330,8 @@ impl Core {
         route: &Route,
         fault: Fault,
     ) {
-        record.respond(id, route, &self.fault_body(fault, route, &Session::here(record.clone())));
+        let session = Session::here(record.clone());
+        record.respond(id, route, &self.aside(|| self.fault_body(fault, route, &session)));
     }
 
     /// A message that a front-end sent on.

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
+use shaddock_cluster::trampoline;
 
 use super::Moved;
 
@@ -108,7 +109,7 @@ impl Mailbox {
         }
         self.filled.store(true, Ordering::Release);
         drop(state);
-        self.waker.wake();
+        self.wake();
         if full { Err(Refused::Full) } else { Ok(()) }
     }
 
@@ -118,7 +119,7 @@ impl Mailbox {
         state.orders.push(order);
         self.filled.store(true, Ordering::Release);
         drop(state);
-        self.waker.wake();
+        self.wake();
     }
 
     /// Whether the task has something to do that it does not know of.
@@ -128,7 +129,10 @@ impl Mailbox {
 
     /// Wakes the task, to look again at what it waits for.
     pub(crate) fn wake(&self) {
-        self.waker.wake();
+        if let Some(waker) = self.waker.take() {
+            trampoline::woke();
+            waker.wake();
+        }
     }
 
     /// Nobody is woken until the next [`register`](Mailbox::register), for the task is at work.
