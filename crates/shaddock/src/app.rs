@@ -191,7 +191,8 @@ impl App {
     }
 
     /// Sees every fault of a request before it is logged and the client is answered; what it
-    /// returns is what the client gets.
+    /// returns is what the client gets. It must not block: where another server answered with the fault, it runs where
+    /// all that others send is read.
     #[must_use]
     pub fn on_error(
         mut self,

@@ -167,7 +167,8 @@ impl Server {
     /// Says which key of a session decides which server of this kind its messages go to.
     ///
     /// The same key goes to the same server, from everywhere, as long as that server lives. Without
-    /// a rule the key is the uid, or the session's id where there is none.
+    /// a rule the key is the uid, or the session's id where there is none. The rule is asked for every message that is sent
+    /// on, and must not block.
     #[must_use]
     pub fn route_by(
         mut self,
@@ -177,7 +178,8 @@ impl Server {
         self
     }
 
-    /// Says which server of this kind a session's messages go to, among those that live, sorted by id.
+    /// Says which server of this kind a session's messages go to, among those that live, sorted by id. The rule is asked
+    /// for every message that is sent on, and must not block.
     ///
     /// So nothing belongs to a key there, and an application with [`on_handover`](Server::on_handover) on these
     /// servers, or [`on_moved`](Server::on_moved) for them, does not start.
