@@ -9,6 +9,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::error::{CallError, CallFailure};
 use crate::ids::{Boot, ServerId};
+use crate::trampoline;
 
 /// What runs when a call ends.
 pub(crate) type Then = Box<dyn FnOnce(Result<Bytes, CallError>) + Send>;
@@ -71,7 +72,7 @@ impl Calls {
         if table.look.is_none_or(|look| deadline < look) {
             table.look = Some(deadline);
             drop(table);
-            self.sooner.notify_one();
+            self.look_sooner();
         }
         Ok(number)
     }
@@ -82,6 +83,12 @@ impl Calls {
 
     pub(crate) fn count(&self) -> usize {
         self.table().waiting.len()
+    }
+
+    /// Has the loop look at the time.
+    pub(crate) fn look_sooner(&self) {
+        trampoline::woke();
+        self.sooner.notify_one();
     }
 
     /// When to look for late calls.

@@ -17,7 +17,7 @@ use crate::pick;
 use crate::receive::ReplyTo;
 use crate::roster::{Beat, Bye, Greeting};
 use crate::subjects::Subjects;
-use crate::unsent::{Reply, Unsent};
+use crate::unsent::{First, Reply, Unsent};
 
 /// What the handles, the answers and the loop of a node share. It does not keep the node in the cluster.
 pub(crate) struct Inner {
@@ -175,11 +175,11 @@ impl Inner {
 
     /// Keeps an answer that found a queue full, to be sent again. Says whether anybody is there to do so.
     pub(crate) fn keep(&self, reply: Reply) -> bool {
-        let is_open = self.calls.is_open();
-        if is_open && self.unsent.keep(reply) {
-            self.calls.sooner.notify_one();
+        let kept = self.unsent.keep(reply);
+        if kept == Some(First(true)) {
+            self.calls.look_sooner();
         }
-        is_open
+        kept.is_some()
     }
 
     pub(crate) fn cast(&self, line: &Line, payload: &[u8]) -> Result<(), CastError> {

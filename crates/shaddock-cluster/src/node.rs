@@ -23,6 +23,7 @@ use crate::join;
 use crate::members::{Member, Members, Meta};
 use crate::receive::Receive;
 use crate::store::{Store, StoreError};
+use crate::trampoline;
 
 /// A server in the cluster: who else is there, and the way to them.
 ///
@@ -105,8 +106,15 @@ impl Node {
     /// Dropping the future forgets the call. It is not taken back.
     pub fn call(&self, to: &ServerId, payload: impl AsRef<[u8]>, deadline: Instant) -> Call {
         let (tx, rx) = oneshot::channel();
-        let number =
-            self.inner.call(to, payload.as_ref(), deadline, Box::new(|end| drop(tx.send(end))));
+        let number = self.inner.call(
+            to,
+            payload.as_ref(),
+            deadline,
+            Box::new(|end| {
+                trampoline::woke();
+                drop(tx.send(end));
+            }),
+        );
         Call { inner: Arc::clone(&self.inner), to: to.clone(), number, rx }
     }
 

@@ -187,13 +187,22 @@ impl Run {
     }
 
     /// Sends the answers again that found a queue full.
-    pub(crate) fn retry_unsent(&self) {
+    fn retry_unsent(&self) {
         let Inner { own, unsent, .. } = &*self.inner;
         let lost = unsent.retry(Instant::now(), |reply| {
             self.inner.answer(&reply.to, reply.number, reply.status, &reply.payload)
         });
         if 0 < lost {
-            tracing::warn!(server = %own.id, lost, "answers were not sent: there was no room as long as they were awaited");
+            tracing::warn!(server = %own.id, lost, "answers were given up that had found a queue full");
+        }
+    }
+
+    /// The same for the last time.
+    pub(crate) fn end_unsent(&self) {
+        self.retry_unsent();
+        let lost = self.inner.unsent.close();
+        if 0 < lost {
+            tracing::warn!(server = %self.inner.own.id, lost, "answers are given up, for this server leaves");
         }
     }
 
@@ -454,6 +463,7 @@ impl Drop for End {
     fn drop(&mut self) {
         self.0.stop.cancel();
         self.0.calls.close();
+        self.0.unsent.close();
         self.0.ended.cancel();
     }
 }

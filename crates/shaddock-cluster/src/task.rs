@@ -81,7 +81,7 @@ pub(crate) async fn run(run: Run) {
     // Whoever has heard that it goes hears no more of it, and the other way round.
     let run = shared.end();
     if let Some(run) = &run {
-        run.retry_unsent();
+        run.end_unsent();
     }
     inner.say_bye();
     drop(run);

@@ -21,6 +21,8 @@ struct Trampoline {
     last: Option<Work>,
     /// Nothing while nobody is there to do what is left.
     turn: Option<Turn>,
+    /// Whether a task was woken since the turn began.
+    woke: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -28,13 +30,11 @@ struct Turn {
     whose: u64,
     /// How much more may be left.
     room: usize,
-    /// Whether a task was woken in it.
-    woke: bool,
 }
 
 thread_local! {
     static HERE: RefCell<Trampoline> =
-        const { RefCell::new(Trampoline { waiting: VecDeque::new(), last: None, turn: None }) };
+        const { RefCell::new(Trampoline { waiting: VecDeque::new(), last: None, turn: None, woke: false }) };
 }
 
 /// Runs `begin` in the turn of `whose`, which may be any number, then whatever was left on this thread meanwhile, and
@@ -42,7 +42,10 @@ thread_local! {
 ///
 /// To be called where nothing is locked.
 pub fn run<T>(whose: u64, begin: impl FnOnce() -> T) -> T {
-    let _before = Before(here(|here| here.turn.replace(Turn { whose, room: LIMIT, woke: false })));
+    let _before = Before(here(|here| {
+        here.woke = false;
+        here.turn.replace(Turn { whose, room: LIMIT })
+    }));
     let _rest = Rest;
     begin()
 }
@@ -81,11 +84,7 @@ pub fn leave_last<T: 'static>(whose: u64, what: T, work: fn(T)) -> Result<(), T>
 
 /// Says that a task is being woken, or spawned, on this thread: see [`aside`].
 pub fn woke() {
-    here(|here| {
-        if let Some(turn) = &mut here.turn {
-            turn.woke = true;
-        }
-    });
+    here(|here| here.woke = true);
 }
 
 /// Runs code that may take any time: what was left is done before it, and it leaves nothing itself.
@@ -96,9 +95,10 @@ pub fn woke() {
 /// To be called where nothing is locked.
 pub fn aside<T>(spawn: impl FnOnce(), code: impl FnOnce() -> T) -> T {
     drop(Rest);
-    let mut before = Before(here(|here| here.turn.take()));
-    if before.0.as_mut().is_some_and(|turn| std::mem::take(&mut turn.woke)) {
+    let before = Before(here(|here| here.turn.take()));
+    if before.0.is_some() && here(|here| here.woke) {
         spawn();
+        here(|here| here.woke = false);
     }
     code()
 }
@@ -202,14 +202,16 @@ mod tests {
     fn a_task_that_was_woken_does_not_wait_for_unknown_code() {
         let log = Log::default();
         let spawn = || note((log.clone(), "spawn"));
+        let code = || note((log.clone(), "code"));
         woke();
         run(ME, || {
-            aside(spawn, woke);
+            aside(spawn, code);
             leave((), |()| woke()).unwrap();
-            aside(spawn, || note((log.clone(), "aside")));
-            aside(spawn, || note((log.clone(), "again")));
+            aside(spawn, code);
+            aside(spawn, woke);
+            aside(spawn, code);
         });
-        assert_eq!(*log.borrow(), ["spawn", "aside", "again"]);
+        assert_eq!(*log.borrow(), ["code", "spawn", "code", "spawn", "code"]);
     }
 
     #[test]

@@ -36,16 +36,25 @@ struct Waiting {
     replies: Vec<Reply>,
     /// When they are sent again; nothing while there are none.
     again: Option<Instant>,
+    /// Whether nobody will.
+    is_closed: bool,
 }
 
+/// Whether the loop has to be told of an answer that is kept, for it is the first.
+#[derive(Debug, PartialEq)]
+pub(crate) struct First(pub(crate) bool);
+
 impl Unsent {
-    /// Keeps one. Says whether the loop has to look when it is to be sent again.
-    pub(crate) fn keep(&self, reply: Reply) -> bool {
+    /// Keeps one, until they are [closed](Self::close).
+    pub(crate) fn keep(&self, reply: Reply) -> Option<First> {
         let mut waiting = self.lock();
+        if waiting.is_closed {
+            return None;
+        }
         waiting.replies.push(reply);
         let is_first = waiting.again.is_none();
         waiting.again.get_or_insert_with(|| Instant::now() + AGAIN);
-        is_first
+        Some(First(is_first))
     }
 
     /// When to [`retry`](Self::retry).
@@ -85,6 +94,13 @@ impl Unsent {
         given_up
     }
 
+    /// Takes no more, and says how many are given up.
+    pub(crate) fn close(&self) -> usize {
+        let mut waiting = self.lock();
+        waiting.is_closed = true;
+        mem::take(&mut waiting.replies).len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,13 +126,17 @@ mod tests {
         let unsent = Unsent::default();
         let (full, free) = (peer("full"), peer("free"));
         let start = Instant::now();
+        let mut number = 0;
         let keep = |to: &Arc<ReplyTo>, number, seconds| {
             let deadline = start + Duration::from_secs(seconds);
             let (to, payload) = (to.clone(), Bytes::new());
             unsent.keep(Reply { to, number, deadline, status: Status::Answered, payload })
         };
-        assert_eq!([keep(&full, 1, 9), keep(&full, 2, 1), keep(&free, 3, 9)], [true, false, false]);
-        assert!(!keep(&free, 4, 0), "nobody waits for it any more");
+        let kept = [(&full, 9), (&full, 1), (&free, 9), (&free, 0)].map(|(to, seconds)| {
+            number += 1;
+            keep(to, number, seconds)
+        });
+        assert_eq!(kept, [true, false, false, false].map(|is_first| Some(First(is_first))));
         let tried = RefCell::new(Vec::new());
         let mut is_full = true;
         for (seconds, expected, lost) in [(1, vec![1, 3], 2), (2, vec![1], 0), (3, vec![], 0)] {
@@ -129,5 +149,8 @@ mod tests {
             is_full = false;
         }
         assert_eq!(unsent.again(), None);
+        assert_eq!(keep(&full, 5, 9), Some(First(true)));
+        assert_eq!(unsent.close(), 1);
+        assert_eq!(keep(&full, 6, 9), None);
     }
 }

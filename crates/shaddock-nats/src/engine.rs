@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use shaddock_cluster::{
     Back, BoxFuture, Engine, EngineError, Link, Pattern, PublishError, Store, StoreError, Subject,
-    Subscription,
+    Subscription, trampoline,
 };
 use tokio::sync::watch;
 use tokio::task::unconstrained;
@@ -71,6 +71,8 @@ impl Engine for Nats {
             return Err(PublishError::NoLink);
         }
         let subject = subject.as_str().to_owned();
+        // The client has a task, which writes.
+        trampoline::woke();
         // These wait for room in the client's queue and for nothing else: one look tells whether there is any.
         let sent = match back {
             None => unconstrained(self.client.publish(subject, payload)).now_or_never(),

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use shaddock_cluster::trampoline;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -43,6 +44,7 @@ impl Tasks {
     /// Runs `work`, which ends by itself.
     pub(crate) fn run(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let work = std::panic::AssertUnwindSafe(work).catch_unwind();
+        trampoline::woke();
         self.tracker.spawn(async move {
             if work.await.is_err() {
                 tracing::error!(task = name, "a task panicked");

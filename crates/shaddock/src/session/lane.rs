@@ -119,7 +119,6 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lane<K> {
 
     fn spawn(self) {
         let Lane { lanes, key, mut job, under_way } = self;
-        trampoline::woke();
         lanes.tasks.clone().run("lane", async move {
             loop {
                 let done = AssertUnwindSafe(job);

@@ -1,4 +1,4 @@
-//! A handler that blocks its thread holds up no server.
+//! A handler that blocks its thread, as none should, does not hold up what the same turn has still to do.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
