@@ -8,10 +8,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use crate::workspace;
+
 /// Runs the integration tests of these packages.
 pub(crate) fn run(packages: &[&str]) -> anyhow::Result<()> {
     ensure!(!packages.is_empty(), "which packages?");
-    let mut build = Command::new("cargo");
+    let mut build = workspace::cargo();
     build.args(["test", "--workspace", "--all-features", "--no-run"]);
     build.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let output = build.output().context("cargo test")?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::tools::Missing;
-use crate::workspace::Workspace;
+use crate::workspace::{self, Workspace};
 
 /// How much is tested.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -226,7 +226,7 @@ fn commands_of(chat: &Path) -> Step {
 }
 
 fn cargo(root: &Path, line: &str) -> Command {
-    let mut command = Command::new("cargo");
+    let mut command = workspace::cargo();
     command.args(line.split(' ')).current_dir(root);
     command
 }

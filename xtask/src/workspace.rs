@@ -19,7 +19,7 @@ impl Workspace {
     /// Asks cargo, from wherever in the project one is.
     pub(crate) fn find() -> anyhow::Result<Workspace> {
         let arguments = ["metadata", "--no-deps", "--format-version", "1"];
-        let output = Command::new("cargo").args(arguments).output().context("cargo metadata")?;
+        let output = cargo().args(arguments).output().context("cargo metadata")?;
         ensure!(
             output.status.success(),
             "cargo metadata: {}",
@@ -29,6 +29,20 @@ impl Workspace {
             serde_json::from_slice(&output.stdout).context("what cargo metadata says")?;
         read(&metadata).context("cargo metadata has changed")
     }
+}
+
+/// Cargo, as one types it: without what it told this program of its package. `ring` would be built again, and all that
+/// depends on it, each time that these are others.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        let is_of_package =
+            |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.starts_with(of));
+        if name.to_str().is_some_and(is_of_package) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 fn read(metadata: &Value) -> Option<Workspace> {
