@@ -33,14 +33,13 @@ use crate::trampoline;
 ///
 /// All that one server sends to another arrives in the order in which it was sent: casts, calls and
 /// answers alike. What a server casts before it answers is there before the answer. An answer that finds a queue full
-/// comes later, when there is room. Where an engine has changed the
-/// order, as brokers do that stood still, what comes late is let go of: a call ends as if nobody were there, and
-/// a cast counts as lost.
+/// comes later, when there is room. Where an engine has changed the order, as brokers do that stood still, what comes
+/// late is let go of: a call ends as if nobody were there, and a cast counts as lost.
 ///
 /// # Loss
 ///
-/// Nothing arrives twice, since nothing is sent again that may have arrived. A call always ends: with the answer, at once when
-/// nobody is there or the server goes, at its deadline else. Lost casts are counted where they are missed:
+/// Nothing arrives twice, since nothing is sent again that may have arrived. A call always ends: with the answer, at
+/// once when nobody is there or the server goes, at its deadline else. Lost casts are counted where they are missed:
 /// [`Event::Missed`](crate::Event::Missed).
 #[derive(Clone)]
 pub struct Node {
