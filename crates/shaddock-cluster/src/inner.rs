@@ -17,7 +17,7 @@ use crate::pick;
 use crate::receive::ReplyTo;
 use crate::roster::{Beat, Bye, Greeting};
 use crate::subjects::Subjects;
-use crate::unsent::{First, Reply, Unsent};
+use crate::unsent::{Reply, Unsent};
 
 /// What the handles, the answers and the loop of a node share. It does not keep the node in the cluster.
 pub(crate) struct Inner {
@@ -175,11 +175,11 @@ impl Inner {
 
     /// Keeps an answer that found a queue full, to be sent again. Says whether anybody is there to do so.
     pub(crate) fn keep(&self, reply: Reply) -> bool {
-        let kept = self.unsent.keep(reply);
-        if kept == Some(First(true)) {
+        let is_kept = self.unsent.keep(reply);
+        if is_kept {
             self.calls.look_sooner();
         }
-        kept.is_some()
+        is_kept
     }
 
     pub(crate) fn cast(&self, line: &Line, payload: &[u8]) -> Result<(), CastError> {

@@ -40,21 +40,15 @@ struct Waiting {
     is_closed: bool,
 }
 
-/// Whether the loop has to be told of an answer that is kept, for it is the first.
-#[derive(Debug, PartialEq)]
-pub(crate) struct First(pub(crate) bool);
-
 impl Unsent {
-    /// Keeps one, until they are [closed](Self::close).
-    pub(crate) fn keep(&self, reply: Reply) -> Option<First> {
+    /// Keeps one, until they are [closed](Self::close). Says whether it did.
+    pub(crate) fn keep(&self, reply: Reply) -> bool {
         let mut waiting = self.lock();
-        if waiting.is_closed {
-            return None;
+        if !waiting.is_closed {
+            waiting.replies.push(reply);
+            waiting.again.get_or_insert_with(|| Instant::now() + AGAIN);
         }
-        waiting.replies.push(reply);
-        let is_first = waiting.again.is_none();
-        waiting.again.get_or_insert_with(|| Instant::now() + AGAIN);
-        Some(First(is_first))
+        !waiting.is_closed
     }
 
     /// When to [`retry`](Self::retry).
@@ -136,7 +130,7 @@ mod tests {
             number += 1;
             keep(to, number, seconds)
         });
-        assert_eq!(kept, [true, false, false, false].map(|is_first| Some(First(is_first))));
+        assert_eq!(kept, [true; 4]);
         let tried = RefCell::new(Vec::new());
         let mut is_full = true;
         for (seconds, expected, lost) in [(1, vec![1, 3], 2), (2, vec![1], 0), (3, vec![], 0)] {
@@ -149,8 +143,8 @@ mod tests {
             is_full = false;
         }
         assert_eq!(unsent.again(), None);
-        assert_eq!(keep(&full, 5, 9), Some(First(true)));
+        assert!(keep(&full, 5, 9));
         assert_eq!(unsent.close(), 1);
-        assert_eq!(keep(&full, 6, 9), None);
+        assert!(!keep(&full, 6, 9));
     }
 }
