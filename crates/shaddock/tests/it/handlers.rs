@@ -9,6 +9,7 @@ use shaddock::{
     Channels, Cluster, Fault, FromRequest, Msg, Request, Result, Rpc, Server, ServerHandle,
     Session, State,
 };
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::{Duration, Instant};
 
 use crate::raw::{Raw, notify};
@@ -277,4 +278,23 @@ async fn a_notify_is_not_answered() {
     assert_eq!(client.answer().await, (7, "{}".to_owned()));
     client.ask(8, "chat.a.nothing", "{}").await;
     assert_eq!(client.answer().await, (8, "{}".to_owned()));
+}
+
+/// Whether a task that was there first has run when this goes on.
+async fn yields(server: ServerHandle) -> Result<bool> {
+    let (ran, mut has_run) = tokio::sync::oneshot::channel::<()>();
+    server.tasks().spawn("runs first", async move |_| drop(ran));
+    tokio::task::yield_now().await;
+    Ok(has_run.try_recv() == Err(TryRecvError::Closed))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_yields_lets_others_run() {
+    let app = testing::app(&["connector"], &["chat"]);
+    let app = app.server(Server::frontend("connector").on("a.yields", yields));
+    let app = TestApp::start(app.server(Server::backend("chat").on("a.yields", yields))).await;
+    let client = app.connect("connector-1").await;
+    for kind in ["connector", "chat"] {
+        assert_eq!(client.request(&format!("{kind}.a.yields"), ()).await, true, "{kind}");
+    }
 }
